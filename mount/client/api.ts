@@ -1,0 +1,72 @@
+/**
+ * What the file system (mount/vfs) needs from the servers: a session with the metadata server, and
+ * chunks. Implemented in this folder; sealing is done here, so that above it there is plaintext and
+ * below it there is none.
+ */
+import type { Method } from '../../schema/rpc/api.ts'
+import type { Operation, ServerAddress } from '../../schema/generated/common.ts'
+import type { ChunkLocation, NewChunk } from '../../schema/generated/metadata.ts'
+import type { InodeKey } from '../crypto/inode-key.ts'
+
+export interface MetadataSession {
+  readonly userId: number
+  readonly rootInode: number
+  readonly rootKey: InodeKey
+  readonly replicas: number
+
+  /** A method that is harmless to repeat: repeated after a lost connection until its deadline. */
+  read<Q, R>(method: Method<Q, R>, request: Q): Promise<R>
+
+  /**
+   * A logged method: gets an operation id and is repeated with the same id after a lost connection,
+   * so that it takes effect exactly once or fails.
+   */
+  mutate<Q extends { operation: Operation }, R>(
+    method: Method<Q, R>,
+    request: Omit<Q, 'operation'>,
+  ): Promise<R>
+
+  /** Counts an inode as held open (the request that held it asked the server already). */
+  held(inode: number): void
+  /** Undoes one `held`; the last one tells the server, in batches, without waiting. */
+  release(inode: number): void
+
+  close(): Promise<void>
+}
+
+/** A chunk being written: plaintext in, sealed and sent while more comes. */
+export interface ChunkWriter {
+  readonly chunk: number
+  /** Plaintext bytes appended. */
+  readonly length: number
+  /**
+   * Seals and sends; the bytes may be reused when it returns. A promise when the servers are slower
+   * than the writer: wait for it before the next append. At most limits.chunkBytesMax in all.
+   */
+  append(bytes: Uint8Array): Promise<void> | undefined
+  /**
+   * Resolves when the chunk is durable on the replicas asked for (at least the write quorum). Failed
+   * servers are replaced and the chunk sent again from memory before this gives up.
+   */
+  finish(): Promise<NewChunk>
+  /** Gives the chunk up; the servers forget it. */
+  abort(): void
+}
+
+export interface ChunkClient {
+  /** Starts a chunk of the file that `key` belongs to. */
+  begin(key: InodeKey): Promise<ChunkWriter>
+  /**
+   * Plaintext of whole blocks of a chunk, the last one possibly short. Tries the other replicas when
+   * one fails, is late or does not verify (which is reported); throws when none is left:
+   * `notAuthentic` when bytes came but did not verify, else the last error.
+   */
+  readBlocks(
+    key: InodeKey,
+    location: ChunkLocation,
+    servers: readonly ServerAddress[],
+    firstBlock: number,
+    blockCount: number,
+  ): Promise<Uint8Array>
+  close(): Promise<void>
+}

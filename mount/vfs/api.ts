@@ -1,0 +1,87 @@
+/**
+ * The file system as its users see it: paths and handles, POSIX semantics, DfsError for errors.
+ *
+ * It knows nothing of FUSE; `dfs-mount` and the `dfs` command are both written against it. Paths are
+ * absolute, `/`-separated, relative to the user's root. Every method ends within its deadline.
+ */
+
+/** What stat(2) tells; times in nanoseconds since 1970. */
+export interface Stat {
+  readonly inode: number
+  /** File type bits and permission bits, as in st_mode. */
+  readonly mode: number
+  readonly nlink: number
+  readonly uid: number
+  readonly gid: number
+  readonly rdev: number
+  readonly size: number
+  /** 512-byte units. */
+  readonly blocks: number
+  readonly atime: bigint
+  readonly mtime: bigint
+  readonly ctime: bigint
+}
+
+export interface DirectoryEntry {
+  readonly name: string
+  readonly stat: Stat
+}
+
+export interface StoreSize {
+  readonly totalBytes: number
+  readonly freeBytes: number
+  readonly inodes: number
+}
+
+/** An open file: a small number, as the kernel likes them. */
+export type Handle = number
+
+export interface FileSystem {
+  stat(path: string): Promise<Stat>
+  /** Attributes of an open file, also when it has no name any more. */
+  statHandle(handle: Handle): Promise<Stat>
+  /** All entries, without `.` and `..`. */
+  list(path: string): Promise<DirectoryEntry[]>
+  /** Entries page by page, for directories too large for memory. */
+  listPages(path: string): AsyncIterable<DirectoryEntry[]>
+
+  /** `flags` as open(2) takes them: access mode, O_TRUNC, O_APPEND. */
+  open(path: string, flags: number): Promise<Handle>
+  /** Creates and opens; `flags` with O_EXCL refuses what exists. `mode` are permission bits. */
+  create(path: string, mode: number, flags: number, owner: Owner): Promise<Handle>
+  /** Fills `into` from `position` as far as the file goes; bytes read, fewer only at its end. */
+  read(handle: Handle, into: Uint8Array, position: number): number | Promise<number>
+  /** Takes all of `bytes` (copied or sealed before it resolves). With O_APPEND, `position` is ignored. */
+  write(handle: Handle, bytes: Uint8Array, position: number): number | Promise<number>
+  truncateHandle(handle: Handle, size: number): Promise<void>
+  /** Makes the file durable and visible to others; throws what went wrong since the last one. */
+  fsync(handle: Handle): Promise<void>
+  /** As fsync; called for each close(2) of a descriptor. */
+  flush(handle: Handle): Promise<void>
+  /** The handle is gone after this, whatever it throws. */
+  release(handle: Handle): Promise<void>
+
+  truncate(path: string, size: number): Promise<void>
+  mkdir(path: string, mode: number, owner: Owner): Promise<void>
+  /** fifo or socket or device node; `mode` with type bits. */
+  mknod(path: string, mode: number, rdev: number, owner: Owner): Promise<void>
+  symlink(target: string, path: string, owner: Owner): Promise<void>
+  readlink(path: string): Promise<string>
+  link(existing: string, path: string): Promise<void>
+  unlink(path: string): Promise<void>
+  rmdir(path: string): Promise<void>
+  rename(from: string, to: string): Promise<void>
+  chmod(path: string, mode: number): Promise<void>
+  /** -1 leaves an id as it is. */
+  chown(path: string, uid: number, gid: number): Promise<void>
+  utimens(path: string, atime: bigint, mtime: bigint): Promise<void>
+  statfs(): Promise<StoreSize>
+
+  /** Flushes every open file, releases what is held, ends the session. */
+  close(): Promise<void>
+}
+
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}

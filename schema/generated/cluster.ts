@@ -1,0 +1,213 @@
+/**
+ * Generated from schema/fbs/cluster.fbs by scripts/generate-schema.mjs. Do not edit.
+ */
+/* eslint-disable */
+import { codec, type Encoder, type Reader } from '../wire/flatbuffer.ts'
+import type { Codec } from '../wire/codec.ts'
+
+export interface HeartbeatRequest {
+  usedBytes: number
+  freeBytes: number
+  /** Refuses new chunks. */
+  full: boolean
+  chunks: number
+  /** Requests in progress. */
+  load: number
+  /** Orders carried out since the last answered heartbeat. */
+  deleted: number[]
+  /** Chunks written longer ago than a plan lives, of which it does not know whether a file names them. */
+  unconfirmed: number[]
+}
+
+export function putHeartbeatRequest(b: Encoder, v: HeartbeatRequest): number {
+  const deleted = b.numbers64(v.deleted)
+  const unconfirmed = b.numbers64(v.unconfirmed)
+  b.startObject(7)
+  b.addFieldU64(0, v.usedBytes, 0)
+  b.addFieldU64(1, v.freeBytes, 0)
+  b.addFieldInt8(2, v.full ? 1 : 0, 0)
+  b.addFieldU64(3, v.chunks, 0)
+  b.addFieldInt32(4, v.load, 0)
+  b.addFieldOffset(5, deleted, 0)
+  b.addFieldOffset(6, unconfirmed, 0)
+  return b.endObject()
+}
+
+export function getHeartbeatRequest(r: Reader, t: number): HeartbeatRequest {
+  return {
+    usedBytes: r.u64Field(t, 0),
+    freeBytes: r.u64Field(t, 1),
+    full: r.boolField(t, 2),
+    chunks: r.u64Field(t, 3),
+    load: r.u32Field(t, 4),
+    deleted: r.numbers64(r.field(t, 5)),
+    unconfirmed: r.numbers64(r.field(t, 6)),
+  }
+}
+
+export const HeartbeatRequest: Codec<HeartbeatRequest> = codec('HeartbeatRequest', putHeartbeatRequest, getHeartbeatRequest)
+
+export interface HeartbeatResponse {
+  /** Orders: chunks to delete. Repeated until reported as deleted. */
+  deletes: number[]
+  /** Of `unconfirmed`: those that files name. The rest come as orders to delete. */
+  confirmed: number[]
+  ticketKeys: TicketKey[]
+  /** The server is not known here: register again. */
+  register: boolean
+}
+
+export function putHeartbeatResponse(b: Encoder, v: HeartbeatResponse): number {
+  const deletes = b.numbers64(v.deletes)
+  const confirmed = b.numbers64(v.confirmed)
+  const ticketKeys = b.tables(v.ticketKeys, putTicketKey)
+  b.startObject(4)
+  b.addFieldInt8(3, v.register ? 1 : 0, 0)
+  b.addFieldOffset(0, deletes, 0)
+  b.addFieldOffset(1, confirmed, 0)
+  b.addFieldOffset(2, ticketKeys, 0)
+  return b.endObject()
+}
+
+export function getHeartbeatResponse(r: Reader, t: number): HeartbeatResponse {
+  return {
+    deletes: r.numbers64(r.field(t, 0)),
+    confirmed: r.numbers64(r.field(t, 1)),
+    ticketKeys: r.tables(r.field(t, 2), getTicketKey),
+    register: r.boolField(t, 3),
+  }
+}
+
+export const HeartbeatResponse: Codec<HeartbeatResponse> = codec('HeartbeatResponse', putHeartbeatResponse, getHeartbeatResponse)
+
+/** First contact, without a certificate: a one-time token buys one. */
+export interface JoinRequest {
+  token: Uint8Array
+  /** PKCS#10, DER. */
+  certificateRequest: Uint8Array
+  rack: string
+}
+
+export function putJoinRequest(b: Encoder, v: JoinRequest): number {
+  const token = b.bytes(v.token)
+  const certificateRequest = b.bytes(v.certificateRequest)
+  const rack = b.text(v.rack)
+  b.startObject(3)
+  b.addFieldOffset(0, token, 0)
+  b.addFieldOffset(1, certificateRequest, 0)
+  b.addFieldOffset(2, rack, 0)
+  return b.endObject()
+}
+
+export function getJoinRequest(r: Reader, t: number): JoinRequest {
+  return {
+    token: r.byteVector(r.field(t, 0)),
+    certificateRequest: r.byteVector(r.field(t, 1)),
+    rack: r.text(r.field(t, 2)),
+  }
+}
+
+export const JoinRequest: Codec<JoinRequest> = codec('JoinRequest', putJoinRequest, getJoinRequest)
+
+export interface JoinResponse {
+  server: number
+  certificatePem: string
+  cluster: Uint8Array
+}
+
+export function putJoinResponse(b: Encoder, v: JoinResponse): number {
+  const certificatePem = b.text(v.certificatePem)
+  const cluster = b.bytes(v.cluster)
+  b.startObject(3)
+  b.addFieldInt32(0, v.server, 0)
+  b.addFieldOffset(1, certificatePem, 0)
+  b.addFieldOffset(2, cluster, 0)
+  return b.endObject()
+}
+
+export function getJoinResponse(r: Reader, t: number): JoinResponse {
+  return {
+    server: r.u32Field(t, 0),
+    certificatePem: r.text(r.field(t, 1)),
+    cluster: r.byteVector(r.field(t, 2)),
+  }
+}
+
+export const JoinResponse: Codec<JoinResponse> = codec('JoinResponse', putJoinResponse, getJoinResponse)
+
+/** Sent once on each new connection; the certificate says which server it is. */
+export interface RegisterRequest {
+  rack: string
+  addresses: string[]
+  totalBytes: number
+  freeBytes: number
+  chunks: number
+}
+
+export function putRegisterRequest(b: Encoder, v: RegisterRequest): number {
+  const rack = b.text(v.rack)
+  const addresses = b.texts(v.addresses)
+  b.startObject(5)
+  b.addFieldU64(2, v.totalBytes, 0)
+  b.addFieldU64(3, v.freeBytes, 0)
+  b.addFieldU64(4, v.chunks, 0)
+  b.addFieldOffset(0, rack, 0)
+  b.addFieldOffset(1, addresses, 0)
+  return b.endObject()
+}
+
+export function getRegisterRequest(r: Reader, t: number): RegisterRequest {
+  return {
+    rack: r.text(r.field(t, 0)),
+    addresses: r.texts(r.field(t, 1)),
+    totalBytes: r.u64Field(t, 2),
+    freeBytes: r.u64Field(t, 3),
+    chunks: r.u64Field(t, 4),
+  }
+}
+
+export const RegisterRequest: Codec<RegisterRequest> = codec('RegisterRequest', putRegisterRequest, getRegisterRequest)
+
+export interface RegisterResponse {
+  heartbeatMs: number
+  ticketKeys: TicketKey[]
+}
+
+export function putRegisterResponse(b: Encoder, v: RegisterResponse): number {
+  const ticketKeys = b.tables(v.ticketKeys, putTicketKey)
+  b.startObject(2)
+  b.addFieldInt32(0, v.heartbeatMs, 0)
+  b.addFieldOffset(1, ticketKeys, 0)
+  return b.endObject()
+}
+
+export function getRegisterResponse(r: Reader, t: number): RegisterResponse {
+  return {
+    heartbeatMs: r.u32Field(t, 0),
+    ticketKeys: r.tables(r.field(t, 1), getTicketKey),
+  }
+}
+
+export const RegisterResponse: Codec<RegisterResponse> = codec('RegisterResponse', putRegisterResponse, getRegisterResponse)
+
+export interface TicketKey {
+  id: number
+  secret: Uint8Array
+}
+
+export function putTicketKey(b: Encoder, v: TicketKey): number {
+  const secret = b.bytes(v.secret)
+  b.startObject(2)
+  b.addFieldInt32(0, v.id, 0)
+  b.addFieldOffset(1, secret, 0)
+  return b.endObject()
+}
+
+export function getTicketKey(r: Reader, t: number): TicketKey {
+  return {
+    id: r.u32Field(t, 0),
+    secret: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const TicketKey: Codec<TicketKey> = codec('TicketKey', putTicketKey, getTicketKey)

@@ -1,0 +1,1512 @@
+/**
+ * Generated from schema/fbs/metadata.fbs by scripts/generate-schema.mjs. Do not edit.
+ */
+/* eslint-disable */
+import { codec, type Encoder, type Reader } from '../wire/flatbuffer.ts'
+import type { Codec } from '../wire/codec.ts'
+import { type Attributes, type Extent, type Inode, type Operation, type ServerAddress, getAttributes, putAttributes, getExtent, putExtent, getInode, putInode, getOperation, putOperation, getServerAddress, putServerAddress } from './common.ts'
+
+/** What an account's owner needs to open it. */
+export interface Account {
+  userId: number
+  user: string
+  rootInode: number
+  /** Wrapped by OPAQUE's export key after a password login, by the device's key in a device session. */
+  wrappedMasterKey: Uint8Array
+  wrappedRootKey: Uint8Array
+}
+
+export function putAccount(b: Encoder, v: Account): number {
+  const user = b.text(v.user)
+  const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
+  const wrappedRootKey = b.bytes(v.wrappedRootKey)
+  b.startObject(5)
+  b.addFieldInt32(0, v.userId, 0)
+  b.addFieldU64(2, v.rootInode, 0)
+  b.addFieldOffset(1, user, 0)
+  b.addFieldOffset(3, wrappedMasterKey, 0)
+  b.addFieldOffset(4, wrappedRootKey, 0)
+  return b.endObject()
+}
+
+export function getAccount(r: Reader, t: number): Account {
+  return {
+    userId: r.u32Field(t, 0),
+    user: r.text(r.field(t, 1)),
+    rootInode: r.u64Field(t, 2),
+    wrappedMasterKey: r.byteVector(r.field(t, 3)),
+    wrappedRootKey: r.byteVector(r.field(t, 4)),
+  }
+}
+
+export const Account: Codec<Account> = codec('Account', putAccount, getAccount)
+
+/** Only on a connection that has just logged in with the password. */
+export interface AddDeviceRequest {
+  name: string
+  publicKey: Uint8Array
+  wrappedMasterKey: Uint8Array
+}
+
+export function putAddDeviceRequest(b: Encoder, v: AddDeviceRequest): number {
+  const name = b.text(v.name)
+  const publicKey = b.bytes(v.publicKey)
+  const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
+  b.startObject(3)
+  b.addFieldOffset(0, name, 0)
+  b.addFieldOffset(1, publicKey, 0)
+  b.addFieldOffset(2, wrappedMasterKey, 0)
+  return b.endObject()
+}
+
+export function getAddDeviceRequest(r: Reader, t: number): AddDeviceRequest {
+  return {
+    name: r.text(r.field(t, 0)),
+    publicKey: r.byteVector(r.field(t, 1)),
+    wrappedMasterKey: r.byteVector(r.field(t, 2)),
+  }
+}
+
+export const AddDeviceRequest: Codec<AddDeviceRequest> = codec('AddDeviceRequest', putAddDeviceRequest, getAddDeviceRequest)
+
+export interface AddDeviceResponse {
+  device: number
+}
+
+export function putAddDeviceResponse(b: Encoder, v: AddDeviceResponse): number {
+  b.startObject(1)
+  b.addFieldInt32(0, v.device, 0)
+  return b.endObject()
+}
+
+export function getAddDeviceResponse(r: Reader, t: number): AddDeviceResponse {
+  return {
+    device: r.u32Field(t, 0),
+  }
+}
+
+export const AddDeviceResponse: Codec<AddDeviceResponse> = codec('AddDeviceResponse', putAddDeviceResponse, getAddDeviceResponse)
+
+export interface AddUserRequest {
+  user: string
+  quotaBytes: number
+}
+
+export function putAddUserRequest(b: Encoder, v: AddUserRequest): number {
+  const user = b.text(v.user)
+  b.startObject(2)
+  b.addFieldU64(1, v.quotaBytes, 0)
+  b.addFieldOffset(0, user, 0)
+  return b.endObject()
+}
+
+export function getAddUserRequest(r: Reader, t: number): AddUserRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+    quotaBytes: r.u64Field(t, 1),
+  }
+}
+
+export const AddUserRequest: Codec<AddUserRequest> = codec('AddUserRequest', putAddUserRequest, getAddUserRequest)
+
+export interface AddUserResponse {
+  invitation: Uint8Array
+  expires: bigint
+}
+
+export function putAddUserResponse(b: Encoder, v: AddUserResponse): number {
+  const invitation = b.bytes(v.invitation)
+  b.startObject(2)
+  b.addFieldInt64(1, v.expires, 0n)
+  b.addFieldOffset(0, invitation, 0)
+  return b.endObject()
+}
+
+export function getAddUserResponse(r: Reader, t: number): AddUserResponse {
+  return {
+    invitation: r.byteVector(r.field(t, 0)),
+    expires: r.i64Field(t, 1),
+  }
+}
+
+export const AddUserResponse: Codec<AddUserResponse> = codec('AddUserResponse', putAddUserResponse, getAddUserResponse)
+
+export interface ChallengeRequest {
+  device: number
+}
+
+export function putChallengeRequest(b: Encoder, v: ChallengeRequest): number {
+  b.startObject(1)
+  b.addFieldInt32(0, v.device, 0)
+  return b.endObject()
+}
+
+export function getChallengeRequest(r: Reader, t: number): ChallengeRequest {
+  return {
+    device: r.u32Field(t, 0),
+  }
+}
+
+export const ChallengeRequest: Codec<ChallengeRequest> = codec('ChallengeRequest', putChallengeRequest, getChallengeRequest)
+
+export interface ChallengeResponse {
+  nonce: Uint8Array
+  cluster: Uint8Array
+}
+
+export function putChallengeResponse(b: Encoder, v: ChallengeResponse): number {
+  const nonce = b.bytes(v.nonce)
+  const cluster = b.bytes(v.cluster)
+  b.startObject(2)
+  b.addFieldOffset(0, nonce, 0)
+  b.addFieldOffset(1, cluster, 0)
+  return b.endObject()
+}
+
+export function getChallengeResponse(r: Reader, t: number): ChallengeResponse {
+  return {
+    nonce: r.byteVector(r.field(t, 0)),
+    cluster: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const ChallengeResponse: Codec<ChallengeResponse> = codec('ChallengeResponse', putChallengeResponse, getChallengeResponse)
+
+export interface ChunkLocation {
+  chunk: number
+  length: number
+  servers: number[]
+  /** Read ticket. */
+  ticket: Uint8Array
+  expires: bigint
+}
+
+export function putChunkLocation(b: Encoder, v: ChunkLocation): number {
+  const servers = b.numbers32(v.servers)
+  const ticket = b.bytes(v.ticket)
+  b.startObject(5)
+  b.addFieldU64(0, v.chunk, 0)
+  b.addFieldInt32(1, v.length, 0)
+  b.addFieldInt64(4, v.expires, 0n)
+  b.addFieldOffset(2, servers, 0)
+  b.addFieldOffset(3, ticket, 0)
+  return b.endObject()
+}
+
+export function getChunkLocation(r: Reader, t: number): ChunkLocation {
+  return {
+    chunk: r.u64Field(t, 0),
+    length: r.u32Field(t, 1),
+    servers: r.numbers32(r.field(t, 2)),
+    ticket: r.byteVector(r.field(t, 3)),
+    expires: r.i64Field(t, 4),
+  }
+}
+
+export const ChunkLocation: Codec<ChunkLocation> = codec('ChunkLocation', putChunkLocation, getChunkLocation)
+
+export interface ChunkPlan {
+  chunk: number
+  /** Write ticket, also the proof at commit. */
+  ticket: Uint8Array
+  /** Nanoseconds since 1970. */
+  expires: bigint
+  /** The chain: the client sends to the first, each forwards to the next. */
+  servers: ServerAddress[]
+}
+
+export function putChunkPlan(b: Encoder, v: ChunkPlan): number {
+  const ticket = b.bytes(v.ticket)
+  const servers = b.tables(v.servers, putServerAddress)
+  b.startObject(4)
+  b.addFieldU64(0, v.chunk, 0)
+  b.addFieldInt64(2, v.expires, 0n)
+  b.addFieldOffset(1, ticket, 0)
+  b.addFieldOffset(3, servers, 0)
+  return b.endObject()
+}
+
+export function getChunkPlan(r: Reader, t: number): ChunkPlan {
+  return {
+    chunk: r.u64Field(t, 0),
+    ticket: r.byteVector(r.field(t, 1)),
+    expires: r.i64Field(t, 2),
+    servers: r.tables(r.field(t, 3), getServerAddress),
+  }
+}
+
+export const ChunkPlan: Codec<ChunkPlan> = codec('ChunkPlan', putChunkPlan, getChunkPlan)
+
+export interface ClusterStatusRequest {
+}
+
+export function putClusterStatusRequest(b: Encoder, _v: ClusterStatusRequest): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getClusterStatusRequest(r: Reader, _t: number): ClusterStatusRequest {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const ClusterStatusRequest: Codec<ClusterStatusRequest> = codec('ClusterStatusRequest', putClusterStatusRequest, getClusterStatusRequest)
+
+export interface ClusterStatusResponse {
+  cluster: Uint8Array
+  version: string
+  started: bigint
+  servers: ServerStatus[]
+  users: number
+  inodes: number
+  chunks: number
+  replicas: number
+  writeQuorum: number
+}
+
+export function putClusterStatusResponse(b: Encoder, v: ClusterStatusResponse): number {
+  const cluster = b.bytes(v.cluster)
+  const version = b.text(v.version)
+  const servers = b.tables(v.servers, putServerStatus)
+  b.startObject(9)
+  b.addFieldInt64(2, v.started, 0n)
+  b.addFieldU64(4, v.users, 0)
+  b.addFieldU64(5, v.inodes, 0)
+  b.addFieldU64(6, v.chunks, 0)
+  b.addFieldInt32(7, v.replicas, 0)
+  b.addFieldInt32(8, v.writeQuorum, 0)
+  b.addFieldOffset(0, cluster, 0)
+  b.addFieldOffset(1, version, 0)
+  b.addFieldOffset(3, servers, 0)
+  return b.endObject()
+}
+
+export function getClusterStatusResponse(r: Reader, t: number): ClusterStatusResponse {
+  return {
+    cluster: r.byteVector(r.field(t, 0)),
+    version: r.text(r.field(t, 1)),
+    started: r.i64Field(t, 2),
+    servers: r.tables(r.field(t, 3), getServerStatus),
+    users: r.u64Field(t, 4),
+    inodes: r.u64Field(t, 5),
+    chunks: r.u64Field(t, 6),
+    replicas: r.u32Field(t, 7),
+    writeQuorum: r.u32Field(t, 8),
+  }
+}
+
+export const ClusterStatusResponse: Codec<ClusterStatusResponse> = codec('ClusterStatusResponse', putClusterStatusResponse, getClusterStatusResponse)
+
+/**
+ * Makes written chunks visible, atomically, with size and mtime. Order: `truncate_to` first (when
+ * `truncates`), then the windows' extents, then the attributes.
+ */
+export interface CommitRequest {
+  operation: Operation
+  inode: number
+  /** With version = stored version + 1, else `versionConflict` and nothing happens. */
+  attributes: Attributes
+  truncates: boolean
+  /**
+   * Drops every byte from here on. The window it cuts must stand in `windows`, even without extents,
+   * so that its digest is agreed.
+   */
+  truncateTo: number
+  windows: WindowChange[]
+  chunks: NewChunk[]
+  /** Sealed content of a small file; replaces whatever content there was. Absent: none inline. */
+  inline: Uint8Array
+}
+
+export function putCommitRequest(b: Encoder, v: CommitRequest): number {
+  const operation = putOperation(b, v.operation)
+  const attributes = putAttributes(b, v.attributes)
+  const windows = b.tables(v.windows, putWindowChange)
+  const chunks = b.tables(v.chunks, putNewChunk)
+  const inline = b.bytes(v.inline)
+  b.startObject(8)
+  b.addFieldU64(1, v.inode, 0)
+  b.addFieldInt8(3, v.truncates ? 1 : 0, 0)
+  b.addFieldU64(4, v.truncateTo, 0)
+  b.addFieldOffset(0, operation, 0)
+  b.addFieldOffset(2, attributes, 0)
+  b.addFieldOffset(5, windows, 0)
+  b.addFieldOffset(6, chunks, 0)
+  b.addFieldOffset(7, inline, 0)
+  return b.endObject()
+}
+
+export function getCommitRequest(r: Reader, t: number): CommitRequest {
+  return {
+    operation: r.required(r.field(t, 0), getOperation),
+    inode: r.u64Field(t, 1),
+    attributes: r.required(r.field(t, 2), getAttributes),
+    truncates: r.boolField(t, 3),
+    truncateTo: r.u64Field(t, 4),
+    windows: r.tables(r.field(t, 5), getWindowChange),
+    chunks: r.tables(r.field(t, 6), getNewChunk),
+    inline: r.byteVector(r.field(t, 7)),
+  }
+}
+
+export const CommitRequest: Codec<CommitRequest> = codec('CommitRequest', putCommitRequest, getCommitRequest)
+
+export interface CreateJoinTokenRequest {
+  validSeconds: number
+}
+
+export function putCreateJoinTokenRequest(b: Encoder, v: CreateJoinTokenRequest): number {
+  b.startObject(1)
+  b.addFieldInt32(0, v.validSeconds, 0)
+  return b.endObject()
+}
+
+export function getCreateJoinTokenRequest(r: Reader, t: number): CreateJoinTokenRequest {
+  return {
+    validSeconds: r.u32Field(t, 0),
+  }
+}
+
+export const CreateJoinTokenRequest: Codec<CreateJoinTokenRequest> = codec('CreateJoinTokenRequest', putCreateJoinTokenRequest, getCreateJoinTokenRequest)
+
+export interface CreateJoinTokenResponse {
+  secret: Uint8Array
+  expires: bigint
+}
+
+export function putCreateJoinTokenResponse(b: Encoder, v: CreateJoinTokenResponse): number {
+  const secret = b.bytes(v.secret)
+  b.startObject(2)
+  b.addFieldInt64(1, v.expires, 0n)
+  b.addFieldOffset(0, secret, 0)
+  return b.endObject()
+}
+
+export function getCreateJoinTokenResponse(r: Reader, t: number): CreateJoinTokenResponse {
+  return {
+    secret: r.byteVector(r.field(t, 0)),
+    expires: r.i64Field(t, 1),
+  }
+}
+
+export const CreateJoinTokenResponse: Codec<CreateJoinTokenResponse> = codec('CreateJoinTokenResponse', putCreateJoinTokenResponse, getCreateJoinTokenResponse)
+
+export interface CreateRequest {
+  operation: Operation
+  parent: number
+  token: Uint8Array
+  /** The sealed entry: name, child's key. */
+  entry: Uint8Array
+  attributes: Attributes
+  /** Sealed content of a small file or sealed target of a symbolic link. */
+  inline: Uint8Array
+  hold: boolean
+}
+
+export function putCreateRequest(b: Encoder, v: CreateRequest): number {
+  const operation = putOperation(b, v.operation)
+  const token = b.bytes(v.token)
+  const entry = b.bytes(v.entry)
+  const attributes = putAttributes(b, v.attributes)
+  const inline = b.bytes(v.inline)
+  b.startObject(7)
+  b.addFieldU64(1, v.parent, 0)
+  b.addFieldInt8(6, v.hold ? 1 : 0, 0)
+  b.addFieldOffset(0, operation, 0)
+  b.addFieldOffset(2, token, 0)
+  b.addFieldOffset(3, entry, 0)
+  b.addFieldOffset(4, attributes, 0)
+  b.addFieldOffset(5, inline, 0)
+  return b.endObject()
+}
+
+export function getCreateRequest(r: Reader, t: number): CreateRequest {
+  return {
+    operation: r.required(r.field(t, 0), getOperation),
+    parent: r.u64Field(t, 1),
+    token: r.byteVector(r.field(t, 2)),
+    entry: r.byteVector(r.field(t, 3)),
+    attributes: r.required(r.field(t, 4), getAttributes),
+    inline: r.byteVector(r.field(t, 5)),
+    hold: r.boolField(t, 6),
+  }
+}
+
+export const CreateRequest: Codec<CreateRequest> = codec('CreateRequest', putCreateRequest, getCreateRequest)
+
+export interface Empty {
+}
+
+export function putEmpty(b: Encoder, _v: Empty): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getEmpty(r: Reader, _t: number): Empty {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const Empty: Codec<Empty> = codec('Empty', putEmpty, getEmpty)
+
+export interface GetInodeRequest {
+  inode: number
+  hold: boolean
+}
+
+export function putGetInodeRequest(b: Encoder, v: GetInodeRequest): number {
+  b.startObject(2)
+  b.addFieldU64(0, v.inode, 0)
+  b.addFieldInt8(1, v.hold ? 1 : 0, 0)
+  return b.endObject()
+}
+
+export function getGetInodeRequest(r: Reader, t: number): GetInodeRequest {
+  return {
+    inode: r.u64Field(t, 0),
+    hold: r.boolField(t, 1),
+  }
+}
+
+export const GetInodeRequest: Codec<GetInodeRequest> = codec('GetInodeRequest', putGetInodeRequest, getGetInodeRequest)
+
+export interface InodeResponse {
+  inode: Inode
+}
+
+export function putInodeResponse(b: Encoder, v: InodeResponse): number {
+  const inode = putInode(b, v.inode)
+  b.startObject(1)
+  b.addFieldOffset(0, inode, 0)
+  return b.endObject()
+}
+
+export function getInodeResponse(r: Reader, t: number): InodeResponse {
+  return {
+    inode: r.required(r.field(t, 0), getInode),
+  }
+}
+
+export const InodeResponse: Codec<InodeResponse> = codec('InodeResponse', putInodeResponse, getInodeResponse)
+
+export interface LinkRequest {
+  operation: Operation
+  inode: number
+  parent: number
+  token: Uint8Array
+  entry: Uint8Array
+}
+
+export function putLinkRequest(b: Encoder, v: LinkRequest): number {
+  const operation = putOperation(b, v.operation)
+  const token = b.bytes(v.token)
+  const entry = b.bytes(v.entry)
+  b.startObject(5)
+  b.addFieldU64(1, v.inode, 0)
+  b.addFieldU64(2, v.parent, 0)
+  b.addFieldOffset(0, operation, 0)
+  b.addFieldOffset(3, token, 0)
+  b.addFieldOffset(4, entry, 0)
+  return b.endObject()
+}
+
+export function getLinkRequest(r: Reader, t: number): LinkRequest {
+  return {
+    operation: r.required(r.field(t, 0), getOperation),
+    inode: r.u64Field(t, 1),
+    parent: r.u64Field(t, 2),
+    token: r.byteVector(r.field(t, 3)),
+    entry: r.byteVector(r.field(t, 4)),
+  }
+}
+
+export const LinkRequest: Codec<LinkRequest> = codec('LinkRequest', putLinkRequest, getLinkRequest)
+
+export interface ListRequest {
+  directory: number
+  /** Continue behind this token; empty for the first page. */
+  after: Uint8Array
+  limit: number
+}
+
+export function putListRequest(b: Encoder, v: ListRequest): number {
+  const after = b.bytes(v.after)
+  b.startObject(3)
+  b.addFieldU64(0, v.directory, 0)
+  b.addFieldInt32(2, v.limit, 0)
+  b.addFieldOffset(1, after, 0)
+  return b.endObject()
+}
+
+export function getListRequest(r: Reader, t: number): ListRequest {
+  return {
+    directory: r.u64Field(t, 0),
+    after: r.byteVector(r.field(t, 1)),
+    limit: r.u32Field(t, 2),
+  }
+}
+
+export const ListRequest: Codec<ListRequest> = codec('ListRequest', putListRequest, getListRequest)
+
+export interface ListResponse {
+  entries: ListedEntry[]
+  more: boolean
+}
+
+export function putListResponse(b: Encoder, v: ListResponse): number {
+  const entries = b.tables(v.entries, putListedEntry)
+  b.startObject(2)
+  b.addFieldInt8(1, v.more ? 1 : 0, 0)
+  b.addFieldOffset(0, entries, 0)
+  return b.endObject()
+}
+
+export function getListResponse(r: Reader, t: number): ListResponse {
+  return {
+    entries: r.tables(r.field(t, 0), getListedEntry),
+    more: r.boolField(t, 1),
+  }
+}
+
+export const ListResponse: Codec<ListResponse> = codec('ListResponse', putListResponse, getListResponse)
+
+export interface ListUsersRequest {
+}
+
+export function putListUsersRequest(b: Encoder, _v: ListUsersRequest): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getListUsersRequest(r: Reader, _t: number): ListUsersRequest {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const ListUsersRequest: Codec<ListUsersRequest> = codec('ListUsersRequest', putListUsersRequest, getListUsersRequest)
+
+export interface ListUsersResponse {
+  users: UserStatus[]
+}
+
+export function putListUsersResponse(b: Encoder, v: ListUsersResponse): number {
+  const users = b.tables(v.users, putUserStatus)
+  b.startObject(1)
+  b.addFieldOffset(0, users, 0)
+  return b.endObject()
+}
+
+export function getListUsersResponse(r: Reader, t: number): ListUsersResponse {
+  return {
+    users: r.tables(r.field(t, 0), getUserStatus),
+  }
+}
+
+export const ListUsersResponse: Codec<ListUsersResponse> = codec('ListUsersResponse', putListUsersResponse, getListUsersResponse)
+
+export interface ListedEntry {
+  token: Uint8Array
+  entry: Uint8Array
+  inode: Inode
+}
+
+export function putListedEntry(b: Encoder, v: ListedEntry): number {
+  const token = b.bytes(v.token)
+  const entry = b.bytes(v.entry)
+  const inode = putInode(b, v.inode)
+  b.startObject(3)
+  b.addFieldOffset(0, token, 0)
+  b.addFieldOffset(1, entry, 0)
+  b.addFieldOffset(2, inode, 0)
+  return b.endObject()
+}
+
+export function getListedEntry(r: Reader, t: number): ListedEntry {
+  return {
+    token: r.byteVector(r.field(t, 0)),
+    entry: r.byteVector(r.field(t, 1)),
+    inode: r.required(r.field(t, 2), getInode),
+  }
+}
+
+export const ListedEntry: Codec<ListedEntry> = codec('ListedEntry', putListedEntry, getListedEntry)
+
+export interface LoginFinishRequest {
+  opaqueFinish: string
+}
+
+export function putLoginFinishRequest(b: Encoder, v: LoginFinishRequest): number {
+  const opaqueFinish = b.text(v.opaqueFinish)
+  b.startObject(1)
+  b.addFieldOffset(0, opaqueFinish, 0)
+  return b.endObject()
+}
+
+export function getLoginFinishRequest(r: Reader, t: number): LoginFinishRequest {
+  return {
+    opaqueFinish: r.text(r.field(t, 0)),
+  }
+}
+
+export const LoginFinishRequest: Codec<LoginFinishRequest> = codec('LoginFinishRequest', putLoginFinishRequest, getLoginFinishRequest)
+
+export interface LoginStartRequest {
+  user: string
+  opaqueRequest: string
+}
+
+export function putLoginStartRequest(b: Encoder, v: LoginStartRequest): number {
+  const user = b.text(v.user)
+  const opaqueRequest = b.text(v.opaqueRequest)
+  b.startObject(2)
+  b.addFieldOffset(0, user, 0)
+  b.addFieldOffset(1, opaqueRequest, 0)
+  return b.endObject()
+}
+
+export function getLoginStartRequest(r: Reader, t: number): LoginStartRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+    opaqueRequest: r.text(r.field(t, 1)),
+  }
+}
+
+export const LoginStartRequest: Codec<LoginStartRequest> = codec('LoginStartRequest', putLoginStartRequest, getLoginStartRequest)
+
+export interface LoginStartResponse {
+  opaqueResponse: string
+}
+
+export function putLoginStartResponse(b: Encoder, v: LoginStartResponse): number {
+  const opaqueResponse = b.text(v.opaqueResponse)
+  b.startObject(1)
+  b.addFieldOffset(0, opaqueResponse, 0)
+  return b.endObject()
+}
+
+export function getLoginStartResponse(r: Reader, t: number): LoginStartResponse {
+  return {
+    opaqueResponse: r.text(r.field(t, 0)),
+  }
+}
+
+export const LoginStartResponse: Codec<LoginStartResponse> = codec('LoginStartResponse', putLoginStartResponse, getLoginStartResponse)
+
+/** A chunk that this commit names for the first time. */
+export interface NewChunk {
+  chunk: number
+  /** Plaintext bytes. */
+  length: number
+  /** Chunkservers that acknowledged it as durable. */
+  servers: number[]
+  /** The write ticket of its plan: proof that it was planned for this user. */
+  ticket: Uint8Array
+}
+
+export function putNewChunk(b: Encoder, v: NewChunk): number {
+  const servers = b.numbers32(v.servers)
+  const ticket = b.bytes(v.ticket)
+  b.startObject(4)
+  b.addFieldU64(0, v.chunk, 0)
+  b.addFieldInt32(1, v.length, 0)
+  b.addFieldOffset(2, servers, 0)
+  b.addFieldOffset(3, ticket, 0)
+  return b.endObject()
+}
+
+export function getNewChunk(r: Reader, t: number): NewChunk {
+  return {
+    chunk: r.u64Field(t, 0),
+    length: r.u32Field(t, 1),
+    servers: r.numbers32(r.field(t, 2)),
+    ticket: r.byteVector(r.field(t, 3)),
+  }
+}
+
+export const NewChunk: Codec<NewChunk> = codec('NewChunk', putNewChunk, getNewChunk)
+
+export interface OpenSessionRequest {
+  device: number
+  /** Ed25519 over the challenge (schema/wire/session-proof.ts). */
+  signature: Uint8Array
+  /** The session to take up again after a lost connection; 0 for a new one. */
+  session: number
+  /** Inodes that this client holds open, so that a restarted server keeps them. */
+  held: number[]
+}
+
+export function putOpenSessionRequest(b: Encoder, v: OpenSessionRequest): number {
+  const signature = b.bytes(v.signature)
+  const held = b.numbers64(v.held)
+  b.startObject(4)
+  b.addFieldInt32(0, v.device, 0)
+  b.addFieldU64(2, v.session, 0)
+  b.addFieldOffset(1, signature, 0)
+  b.addFieldOffset(3, held, 0)
+  return b.endObject()
+}
+
+export function getOpenSessionRequest(r: Reader, t: number): OpenSessionRequest {
+  return {
+    device: r.u32Field(t, 0),
+    signature: r.byteVector(r.field(t, 1)),
+    session: r.u64Field(t, 2),
+    held: r.numbers64(r.field(t, 3)),
+  }
+}
+
+export const OpenSessionRequest: Codec<OpenSessionRequest> = codec('OpenSessionRequest', putOpenSessionRequest, getOpenSessionRequest)
+
+export interface OpenSessionResponse {
+  session: number
+  account: Account
+  /** Replicas that the cluster keeps of a chunk, and how many must be durable before a commit. */
+  replicas: number
+  writeQuorum: number
+}
+
+export function putOpenSessionResponse(b: Encoder, v: OpenSessionResponse): number {
+  const account = putAccount(b, v.account)
+  b.startObject(4)
+  b.addFieldU64(0, v.session, 0)
+  b.addFieldInt32(2, v.replicas, 0)
+  b.addFieldInt32(3, v.writeQuorum, 0)
+  b.addFieldOffset(1, account, 0)
+  return b.endObject()
+}
+
+export function getOpenSessionResponse(r: Reader, t: number): OpenSessionResponse {
+  return {
+    session: r.u64Field(t, 0),
+    account: r.required(r.field(t, 1), getAccount),
+    replicas: r.u32Field(t, 2),
+    writeQuorum: r.u32Field(t, 3),
+  }
+}
+
+export const OpenSessionResponse: Codec<OpenSessionResponse> = codec('OpenSessionResponse', putOpenSessionResponse, getOpenSessionResponse)
+
+export interface PlanRequest {
+  count: number
+  /** Chunkservers that just failed this client. */
+  exclude: number[]
+  /** To send an unfinished chunk elsewhere: its id and write ticket; 0 and absent for new chunks. */
+  chunk: number
+  ticket: Uint8Array
+}
+
+export function putPlanRequest(b: Encoder, v: PlanRequest): number {
+  const exclude = b.numbers32(v.exclude)
+  const ticket = b.bytes(v.ticket)
+  b.startObject(4)
+  b.addFieldInt32(0, v.count, 0)
+  b.addFieldU64(2, v.chunk, 0)
+  b.addFieldOffset(1, exclude, 0)
+  b.addFieldOffset(3, ticket, 0)
+  return b.endObject()
+}
+
+export function getPlanRequest(r: Reader, t: number): PlanRequest {
+  return {
+    count: r.u32Field(t, 0),
+    exclude: r.numbers32(r.field(t, 1)),
+    chunk: r.u64Field(t, 2),
+    ticket: r.byteVector(r.field(t, 3)),
+  }
+}
+
+export const PlanRequest: Codec<PlanRequest> = codec('PlanRequest', putPlanRequest, getPlanRequest)
+
+export interface PlanResponse {
+  plans: ChunkPlan[]
+}
+
+export function putPlanResponse(b: Encoder, v: PlanResponse): number {
+  const plans = b.tables(v.plans, putChunkPlan)
+  b.startObject(1)
+  b.addFieldOffset(0, plans, 0)
+  return b.endObject()
+}
+
+export function getPlanResponse(r: Reader, t: number): PlanResponse {
+  return {
+    plans: r.tables(r.field(t, 0), getChunkPlan),
+  }
+}
+
+export const PlanResponse: Codec<PlanResponse> = codec('PlanResponse', putPlanResponse, getPlanResponse)
+
+/** The digests of all windows, as payload: per window u32 little-endian index, 32 bytes digest. */
+export interface ReadManifestRequest {
+  inode: number
+}
+
+export function putReadManifestRequest(b: Encoder, v: ReadManifestRequest): number {
+  b.startObject(1)
+  b.addFieldU64(0, v.inode, 0)
+  return b.endObject()
+}
+
+export function getReadManifestRequest(r: Reader, t: number): ReadManifestRequest {
+  return {
+    inode: r.u64Field(t, 0),
+  }
+}
+
+export const ReadManifestRequest: Codec<ReadManifestRequest> = codec('ReadManifestRequest', putReadManifestRequest, getReadManifestRequest)
+
+export interface ReadManifestResponse {
+  inode: Inode
+  windowCount: number
+}
+
+export function putReadManifestResponse(b: Encoder, v: ReadManifestResponse): number {
+  const inode = putInode(b, v.inode)
+  b.startObject(2)
+  b.addFieldInt32(1, v.windowCount, 0)
+  b.addFieldOffset(0, inode, 0)
+  return b.endObject()
+}
+
+export function getReadManifestResponse(r: Reader, t: number): ReadManifestResponse {
+  return {
+    inode: r.required(r.field(t, 0), getInode),
+    windowCount: r.u32Field(t, 1),
+  }
+}
+
+export const ReadManifestResponse: Codec<ReadManifestResponse> = codec('ReadManifestResponse', putReadManifestResponse, getReadManifestResponse)
+
+export interface ReadWindowsRequest {
+  inode: number
+  first: number
+  count: number
+}
+
+export function putReadWindowsRequest(b: Encoder, v: ReadWindowsRequest): number {
+  b.startObject(3)
+  b.addFieldU64(0, v.inode, 0)
+  b.addFieldInt32(1, v.first, 0)
+  b.addFieldInt32(2, v.count, 0)
+  return b.endObject()
+}
+
+export function getReadWindowsRequest(r: Reader, t: number): ReadWindowsRequest {
+  return {
+    inode: r.u64Field(t, 0),
+    first: r.u32Field(t, 1),
+    count: r.u32Field(t, 2),
+  }
+}
+
+export const ReadWindowsRequest: Codec<ReadWindowsRequest> = codec('ReadWindowsRequest', putReadWindowsRequest, getReadWindowsRequest)
+
+/** The inode and its windows as of one moment. Windows without extents are left out. */
+export interface ReadWindowsResponse {
+  inode: Inode
+  windows: Window[]
+  chunks: ChunkLocation[]
+  servers: ServerAddress[]
+}
+
+export function putReadWindowsResponse(b: Encoder, v: ReadWindowsResponse): number {
+  const inode = putInode(b, v.inode)
+  const windows = b.tables(v.windows, putWindow)
+  const chunks = b.tables(v.chunks, putChunkLocation)
+  const servers = b.tables(v.servers, putServerAddress)
+  b.startObject(4)
+  b.addFieldOffset(0, inode, 0)
+  b.addFieldOffset(1, windows, 0)
+  b.addFieldOffset(2, chunks, 0)
+  b.addFieldOffset(3, servers, 0)
+  return b.endObject()
+}
+
+export function getReadWindowsResponse(r: Reader, t: number): ReadWindowsResponse {
+  return {
+    inode: r.required(r.field(t, 0), getInode),
+    windows: r.tables(r.field(t, 1), getWindow),
+    chunks: r.tables(r.field(t, 2), getChunkLocation),
+    servers: r.tables(r.field(t, 3), getServerAddress),
+  }
+}
+
+export const ReadWindowsResponse: Codec<ReadWindowsResponse> = codec('ReadWindowsResponse', putReadWindowsResponse, getReadWindowsResponse)
+
+export interface RegisterFinishRequest {
+  invitation: Uint8Array
+  user: string
+  opaqueRecord: string
+  /** The master key, wrapped by OPAQUE's export key. */
+  wrappedMasterKey: Uint8Array
+  /** The root directory's key, wrapped by the master key. */
+  wrappedRootKey: Uint8Array
+  root: Attributes
+}
+
+export function putRegisterFinishRequest(b: Encoder, v: RegisterFinishRequest): number {
+  const invitation = b.bytes(v.invitation)
+  const user = b.text(v.user)
+  const opaqueRecord = b.text(v.opaqueRecord)
+  const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
+  const wrappedRootKey = b.bytes(v.wrappedRootKey)
+  const root = putAttributes(b, v.root)
+  b.startObject(6)
+  b.addFieldOffset(0, invitation, 0)
+  b.addFieldOffset(1, user, 0)
+  b.addFieldOffset(2, opaqueRecord, 0)
+  b.addFieldOffset(3, wrappedMasterKey, 0)
+  b.addFieldOffset(4, wrappedRootKey, 0)
+  b.addFieldOffset(5, root, 0)
+  return b.endObject()
+}
+
+export function getRegisterFinishRequest(r: Reader, t: number): RegisterFinishRequest {
+  return {
+    invitation: r.byteVector(r.field(t, 0)),
+    user: r.text(r.field(t, 1)),
+    opaqueRecord: r.text(r.field(t, 2)),
+    wrappedMasterKey: r.byteVector(r.field(t, 3)),
+    wrappedRootKey: r.byteVector(r.field(t, 4)),
+    root: r.required(r.field(t, 5), getAttributes),
+  }
+}
+
+export const RegisterFinishRequest: Codec<RegisterFinishRequest> = codec('RegisterFinishRequest', putRegisterFinishRequest, getRegisterFinishRequest)
+
+export interface RegisterFinishResponse {
+  userId: number
+  rootInode: number
+}
+
+export function putRegisterFinishResponse(b: Encoder, v: RegisterFinishResponse): number {
+  b.startObject(2)
+  b.addFieldInt32(0, v.userId, 0)
+  b.addFieldU64(1, v.rootInode, 0)
+  return b.endObject()
+}
+
+export function getRegisterFinishResponse(r: Reader, t: number): RegisterFinishResponse {
+  return {
+    userId: r.u32Field(t, 0),
+    rootInode: r.u64Field(t, 1),
+  }
+}
+
+export const RegisterFinishResponse: Codec<RegisterFinishResponse> = codec('RegisterFinishResponse', putRegisterFinishResponse, getRegisterFinishResponse)
+
+export interface RegisterStartRequest {
+  invitation: Uint8Array
+  user: string
+  opaqueRequest: string
+}
+
+export function putRegisterStartRequest(b: Encoder, v: RegisterStartRequest): number {
+  const invitation = b.bytes(v.invitation)
+  const user = b.text(v.user)
+  const opaqueRequest = b.text(v.opaqueRequest)
+  b.startObject(3)
+  b.addFieldOffset(0, invitation, 0)
+  b.addFieldOffset(1, user, 0)
+  b.addFieldOffset(2, opaqueRequest, 0)
+  return b.endObject()
+}
+
+export function getRegisterStartRequest(r: Reader, t: number): RegisterStartRequest {
+  return {
+    invitation: r.byteVector(r.field(t, 0)),
+    user: r.text(r.field(t, 1)),
+    opaqueRequest: r.text(r.field(t, 2)),
+  }
+}
+
+export const RegisterStartRequest: Codec<RegisterStartRequest> = codec('RegisterStartRequest', putRegisterStartRequest, getRegisterStartRequest)
+
+export interface RegisterStartResponse {
+  opaqueResponse: string
+}
+
+export function putRegisterStartResponse(b: Encoder, v: RegisterStartResponse): number {
+  const opaqueResponse = b.text(v.opaqueResponse)
+  b.startObject(1)
+  b.addFieldOffset(0, opaqueResponse, 0)
+  return b.endObject()
+}
+
+export function getRegisterStartResponse(r: Reader, t: number): RegisterStartResponse {
+  return {
+    opaqueResponse: r.text(r.field(t, 0)),
+  }
+}
+
+export const RegisterStartResponse: Codec<RegisterStartResponse> = codec('RegisterStartResponse', putRegisterStartResponse, getRegisterStartResponse)
+
+export interface ReleaseRequest {
+  inodes: number[]
+}
+
+export function putReleaseRequest(b: Encoder, v: ReleaseRequest): number {
+  const inodes = b.numbers64(v.inodes)
+  b.startObject(1)
+  b.addFieldOffset(0, inodes, 0)
+  return b.endObject()
+}
+
+export function getReleaseRequest(r: Reader, t: number): ReleaseRequest {
+  return {
+    inodes: r.numbers64(r.field(t, 0)),
+  }
+}
+
+export const ReleaseRequest: Codec<ReleaseRequest> = codec('ReleaseRequest', putReleaseRequest, getReleaseRequest)
+
+export interface RenameRequest {
+  operation: Operation
+  fromParent: number
+  fromToken: Uint8Array
+  toParent: number
+  toToken: Uint8Array
+  /** The moved child's entry, sealed for its new place. */
+  entry: Uint8Array
+  /** Refuse with `exists` instead of replacing. */
+  noReplace: boolean
+  /**
+   * The inode that the client believes it moves: a name that means another by now is refused
+   * with `versionConflict`, since the sealed entry would carry the wrong key.
+   */
+  inode: number
+}
+
+export function putRenameRequest(b: Encoder, v: RenameRequest): number {
+  const operation = putOperation(b, v.operation)
+  const fromToken = b.bytes(v.fromToken)
+  const toToken = b.bytes(v.toToken)
+  const entry = b.bytes(v.entry)
+  b.startObject(8)
+  b.addFieldU64(1, v.fromParent, 0)
+  b.addFieldU64(3, v.toParent, 0)
+  b.addFieldInt8(6, v.noReplace ? 1 : 0, 0)
+  b.addFieldU64(7, v.inode, 0)
+  b.addFieldOffset(0, operation, 0)
+  b.addFieldOffset(2, fromToken, 0)
+  b.addFieldOffset(4, toToken, 0)
+  b.addFieldOffset(5, entry, 0)
+  return b.endObject()
+}
+
+export function getRenameRequest(r: Reader, t: number): RenameRequest {
+  return {
+    operation: r.required(r.field(t, 0), getOperation),
+    fromParent: r.u64Field(t, 1),
+    fromToken: r.byteVector(r.field(t, 2)),
+    toParent: r.u64Field(t, 3),
+    toToken: r.byteVector(r.field(t, 4)),
+    entry: r.byteVector(r.field(t, 5)),
+    noReplace: r.boolField(t, 6),
+    inode: r.u64Field(t, 7),
+  }
+}
+
+export const RenameRequest: Codec<RenameRequest> = codec('RenameRequest', putRenameRequest, getRenameRequest)
+
+/** `replaced` is the inode that lost its name, absent when there was none. */
+export interface RenameResponse {
+  inode: Inode
+  replaced?: Inode | undefined
+}
+
+export function putRenameResponse(b: Encoder, v: RenameResponse): number {
+  const inode = putInode(b, v.inode)
+  const replaced = v.replaced === undefined ? 0 : putInode(b, v.replaced)
+  b.startObject(2)
+  b.addFieldOffset(0, inode, 0)
+  b.addFieldOffset(1, replaced, 0)
+  return b.endObject()
+}
+
+export function getRenameResponse(r: Reader, t: number): RenameResponse {
+  return {
+    inode: r.required(r.field(t, 0), getInode),
+    replaced: r.optional(r.field(t, 1), getInode),
+  }
+}
+
+export const RenameResponse: Codec<RenameResponse> = codec('RenameResponse', putRenameResponse, getRenameResponse)
+
+/** A replica that could not be read or did not verify. */
+export interface ReportChunkRequest {
+  chunk: number
+  server: number
+  reason: string
+  ticket: Uint8Array
+}
+
+export function putReportChunkRequest(b: Encoder, v: ReportChunkRequest): number {
+  const reason = b.text(v.reason)
+  const ticket = b.bytes(v.ticket)
+  b.startObject(4)
+  b.addFieldU64(0, v.chunk, 0)
+  b.addFieldInt32(1, v.server, 0)
+  b.addFieldOffset(2, reason, 0)
+  b.addFieldOffset(3, ticket, 0)
+  return b.endObject()
+}
+
+export function getReportChunkRequest(r: Reader, t: number): ReportChunkRequest {
+  return {
+    chunk: r.u64Field(t, 0),
+    server: r.u32Field(t, 1),
+    reason: r.text(r.field(t, 2)),
+    ticket: r.byteVector(r.field(t, 3)),
+  }
+}
+
+export const ReportChunkRequest: Codec<ReportChunkRequest> = codec('ReportChunkRequest', putReportChunkRequest, getReportChunkRequest)
+
+export interface ResolveRequest {
+  base: number
+  /** 32-byte tokens, one after the other, one for each path component. */
+  tokens: Uint8Array
+  /** Hold the last inode open if everything was found (released by `release`). */
+  hold: boolean
+}
+
+export function putResolveRequest(b: Encoder, v: ResolveRequest): number {
+  const tokens = b.bytes(v.tokens)
+  b.startObject(3)
+  b.addFieldU64(0, v.base, 0)
+  b.addFieldInt8(2, v.hold ? 1 : 0, 0)
+  b.addFieldOffset(1, tokens, 0)
+  return b.endObject()
+}
+
+export function getResolveRequest(r: Reader, t: number): ResolveRequest {
+  return {
+    base: r.u64Field(t, 0),
+    tokens: r.byteVector(r.field(t, 1)),
+    hold: r.boolField(t, 2),
+  }
+}
+
+export const ResolveRequest: Codec<ResolveRequest> = codec('ResolveRequest', putResolveRequest, getResolveRequest)
+
+/**
+ * As many entries as were found; fewer than tokens when a component does not exist. The base's
+ * own inode comes first when no tokens were given.
+ */
+export interface ResolveResponse {
+  entries: ResolvedEntry[]
+  base: Inode
+}
+
+export function putResolveResponse(b: Encoder, v: ResolveResponse): number {
+  const entries = b.tables(v.entries, putResolvedEntry)
+  const base = putInode(b, v.base)
+  b.startObject(2)
+  b.addFieldOffset(0, entries, 0)
+  b.addFieldOffset(1, base, 0)
+  return b.endObject()
+}
+
+export function getResolveResponse(r: Reader, t: number): ResolveResponse {
+  return {
+    entries: r.tables(r.field(t, 0), getResolvedEntry),
+    base: r.required(r.field(t, 1), getInode),
+  }
+}
+
+export const ResolveResponse: Codec<ResolveResponse> = codec('ResolveResponse', putResolveResponse, getResolveResponse)
+
+export interface ResolvedEntry {
+  entry: Uint8Array
+  inode: Inode
+}
+
+export function putResolvedEntry(b: Encoder, v: ResolvedEntry): number {
+  const entry = b.bytes(v.entry)
+  const inode = putInode(b, v.inode)
+  b.startObject(2)
+  b.addFieldOffset(0, entry, 0)
+  b.addFieldOffset(1, inode, 0)
+  return b.endObject()
+}
+
+export function getResolvedEntry(r: Reader, t: number): ResolvedEntry {
+  return {
+    entry: r.byteVector(r.field(t, 0)),
+    inode: r.required(r.field(t, 1), getInode),
+  }
+}
+
+export const ResolvedEntry: Codec<ResolvedEntry> = codec('ResolvedEntry', putResolvedEntry, getResolvedEntry)
+
+export interface ServerStatus {
+  id: number
+  rack: string
+  addresses: string[]
+  /** alive, dead (no heartbeat), full. */
+  state: string
+  usedBytes: number
+  freeBytes: number
+  chunks: number
+  /** Milliseconds since its last heartbeat. */
+  heartbeatAgeMs: number
+  /** Chunks that wait to be deleted from it. */
+  deletesQueued: number
+}
+
+export function putServerStatus(b: Encoder, v: ServerStatus): number {
+  const rack = b.text(v.rack)
+  const addresses = b.texts(v.addresses)
+  const state = b.text(v.state)
+  b.startObject(9)
+  b.addFieldInt32(0, v.id, 0)
+  b.addFieldU64(4, v.usedBytes, 0)
+  b.addFieldU64(5, v.freeBytes, 0)
+  b.addFieldU64(6, v.chunks, 0)
+  b.addFieldU64(7, v.heartbeatAgeMs, 0)
+  b.addFieldU64(8, v.deletesQueued, 0)
+  b.addFieldOffset(1, rack, 0)
+  b.addFieldOffset(2, addresses, 0)
+  b.addFieldOffset(3, state, 0)
+  return b.endObject()
+}
+
+export function getServerStatus(r: Reader, t: number): ServerStatus {
+  return {
+    id: r.u32Field(t, 0),
+    rack: r.text(r.field(t, 1)),
+    addresses: r.texts(r.field(t, 2)),
+    state: r.text(r.field(t, 3)),
+    usedBytes: r.u64Field(t, 4),
+    freeBytes: r.u64Field(t, 5),
+    chunks: r.u64Field(t, 6),
+    heartbeatAgeMs: r.u64Field(t, 7),
+    deletesQueued: r.u64Field(t, 8),
+  }
+}
+
+export const ServerStatus: Codec<ServerStatus> = codec('ServerStatus', putServerStatus, getServerStatus)
+
+/** chmod, chown, utimens: everything but content. */
+export interface SetAttributesRequest {
+  operation: Operation
+  inode: number
+  /** With version = stored version + 1, else `versionConflict`. */
+  attributes: Attributes
+  /** Nanoseconds; 0 leaves it. */
+  atime: bigint
+  /** A directory's mtime, nanoseconds; 0 leaves it. */
+  directoryMtime: bigint
+}
+
+export function putSetAttributesRequest(b: Encoder, v: SetAttributesRequest): number {
+  const operation = putOperation(b, v.operation)
+  const attributes = putAttributes(b, v.attributes)
+  b.startObject(5)
+  b.addFieldU64(1, v.inode, 0)
+  b.addFieldInt64(3, v.atime, 0n)
+  b.addFieldInt64(4, v.directoryMtime, 0n)
+  b.addFieldOffset(0, operation, 0)
+  b.addFieldOffset(2, attributes, 0)
+  return b.endObject()
+}
+
+export function getSetAttributesRequest(r: Reader, t: number): SetAttributesRequest {
+  return {
+    operation: r.required(r.field(t, 0), getOperation),
+    inode: r.u64Field(t, 1),
+    attributes: r.required(r.field(t, 2), getAttributes),
+    atime: r.i64Field(t, 3),
+    directoryMtime: r.i64Field(t, 4),
+  }
+}
+
+export const SetAttributesRequest: Codec<SetAttributesRequest> = codec('SetAttributesRequest', putSetAttributesRequest, getSetAttributesRequest)
+
+export interface StatfsRequest {
+}
+
+export function putStatfsRequest(b: Encoder, _v: StatfsRequest): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getStatfsRequest(r: Reader, _t: number): StatfsRequest {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const StatfsRequest: Codec<StatfsRequest> = codec('StatfsRequest', putStatfsRequest, getStatfsRequest)
+
+export interface StatfsResponse {
+  totalBytes: number
+  freeBytes: number
+  inodes: number
+  quotaBytes: number
+  usedBytes: number
+}
+
+export function putStatfsResponse(b: Encoder, v: StatfsResponse): number {
+  b.startObject(5)
+  b.addFieldU64(0, v.totalBytes, 0)
+  b.addFieldU64(1, v.freeBytes, 0)
+  b.addFieldU64(2, v.inodes, 0)
+  b.addFieldU64(3, v.quotaBytes, 0)
+  b.addFieldU64(4, v.usedBytes, 0)
+  return b.endObject()
+}
+
+export function getStatfsResponse(r: Reader, t: number): StatfsResponse {
+  return {
+    totalBytes: r.u64Field(t, 0),
+    freeBytes: r.u64Field(t, 1),
+    inodes: r.u64Field(t, 2),
+    quotaBytes: r.u64Field(t, 3),
+    usedBytes: r.u64Field(t, 4),
+  }
+}
+
+export const StatfsResponse: Codec<StatfsResponse> = codec('StatfsResponse', putStatfsResponse, getStatfsResponse)
+
+export interface UnlinkRequest {
+  operation: Operation
+  parent: number
+  token: Uint8Array
+  /** True for rmdir: the entry must be an empty directory; else it must not be a directory. */
+  directory: boolean
+}
+
+export function putUnlinkRequest(b: Encoder, v: UnlinkRequest): number {
+  const operation = putOperation(b, v.operation)
+  const token = b.bytes(v.token)
+  b.startObject(4)
+  b.addFieldU64(1, v.parent, 0)
+  b.addFieldInt8(3, v.directory ? 1 : 0, 0)
+  b.addFieldOffset(0, operation, 0)
+  b.addFieldOffset(2, token, 0)
+  return b.endObject()
+}
+
+export function getUnlinkRequest(r: Reader, t: number): UnlinkRequest {
+  return {
+    operation: r.required(r.field(t, 0), getOperation),
+    parent: r.u64Field(t, 1),
+    token: r.byteVector(r.field(t, 2)),
+    directory: r.boolField(t, 3),
+  }
+}
+
+export const UnlinkRequest: Codec<UnlinkRequest> = codec('UnlinkRequest', putUnlinkRequest, getUnlinkRequest)
+
+/** The inode that lost this name, as it is now (nlink 0 when it is gone or only held open). */
+export interface UnlinkResponse {
+  inode: Inode
+}
+
+export function putUnlinkResponse(b: Encoder, v: UnlinkResponse): number {
+  const inode = putInode(b, v.inode)
+  b.startObject(1)
+  b.addFieldOffset(0, inode, 0)
+  return b.endObject()
+}
+
+export function getUnlinkResponse(r: Reader, t: number): UnlinkResponse {
+  return {
+    inode: r.required(r.field(t, 0), getInode),
+  }
+}
+
+export const UnlinkResponse: Codec<UnlinkResponse> = codec('UnlinkResponse', putUnlinkResponse, getUnlinkResponse)
+
+export interface UserStatus {
+  userId: number
+  user: string
+  registered: boolean
+  usedBytes: number
+  inodes: number
+  quotaBytes: number
+}
+
+export function putUserStatus(b: Encoder, v: UserStatus): number {
+  const user = b.text(v.user)
+  b.startObject(6)
+  b.addFieldInt32(0, v.userId, 0)
+  b.addFieldInt8(2, v.registered ? 1 : 0, 0)
+  b.addFieldU64(3, v.usedBytes, 0)
+  b.addFieldU64(4, v.inodes, 0)
+  b.addFieldU64(5, v.quotaBytes, 0)
+  b.addFieldOffset(1, user, 0)
+  return b.endObject()
+}
+
+export function getUserStatus(r: Reader, t: number): UserStatus {
+  return {
+    userId: r.u32Field(t, 0),
+    user: r.text(r.field(t, 1)),
+    registered: r.boolField(t, 2),
+    usedBytes: r.u64Field(t, 3),
+    inodes: r.u64Field(t, 4),
+    quotaBytes: r.u64Field(t, 5),
+  }
+}
+
+export const UserStatus: Codec<UserStatus> = codec('UserStatus', putUserStatus, getUserStatus)
+
+export interface Window {
+  index: number
+  extents: Extent[]
+}
+
+export function putWindow(b: Encoder, v: Window): number {
+  const extents = b.structs(v.extents, 24, 8, putExtent)
+  b.startObject(2)
+  b.addFieldInt32(0, v.index, 0)
+  b.addFieldOffset(1, extents, 0)
+  return b.endObject()
+}
+
+export function getWindow(r: Reader, t: number): Window {
+  return {
+    index: r.u32Field(t, 0),
+    extents: r.structs(r.field(t, 1), 24, getExtent),
+  }
+}
+
+export const Window: Codec<Window> = codec('Window', putWindow, getWindow)
+
+export interface WindowChange {
+  index: number
+  /** Laid over what is there, in order. */
+  extents: Extent[]
+  /** SHA-256 over the window's normalised extents after the change; the server checks it. */
+  digest: Uint8Array
+}
+
+export function putWindowChange(b: Encoder, v: WindowChange): number {
+  const extents = b.structs(v.extents, 24, 8, putExtent)
+  const digest = b.bytes(v.digest)
+  b.startObject(3)
+  b.addFieldInt32(0, v.index, 0)
+  b.addFieldOffset(1, extents, 0)
+  b.addFieldOffset(2, digest, 0)
+  return b.endObject()
+}
+
+export function getWindowChange(r: Reader, t: number): WindowChange {
+  return {
+    index: r.u32Field(t, 0),
+    extents: r.structs(r.field(t, 1), 24, getExtent),
+    digest: r.byteVector(r.field(t, 2)),
+  }
+}
+
+export const WindowChange: Codec<WindowChange> = codec('WindowChange', putWindowChange, getWindowChange)

@@ -1,0 +1,136 @@
+/**
+ * The protocol's methods, one row each: what goes in and out, its bounds and its deadline.
+ *
+ * A new method is a new row, its tables in schema/fbs, and the handler at the server; the transport
+ * learns of it from here. Ids are the wire format: add, never renumber. 1-99 metadata service for
+ * clients, 100-199 cluster (chunkservers to metadata server), 200-299 chunk service, 300-399
+ * administration.
+ */
+import type { Codec } from './wire/codec.ts'
+import type { Method } from './rpc/api.ts'
+import { limits } from './wire/limits.ts'
+import * as chunk from './generated/chunk.ts'
+import * as cluster from './generated/cluster.ts'
+import * as meta from './generated/metadata.ts'
+
+/** Bytes of a message that holds no list. */
+const SMALL = 16_384
+const LARGE = limits.messageBytesMax
+/** A full chunk as it travels: each of its blocks with its tag. */
+const SEALED_CHUNK = limits.chunkBlocksMax * limits.sealedBlockBytes
+/** The digests of every window of the largest file: 36 bytes each. */
+const MANIFEST = (limits.fileBytesMax / limits.chunkBytesMax) * 36
+
+const DEADLINE_MS = 10_000
+/** A chunk over a slow line: 64 MiB at 1 MB/s, and its sync. */
+const CHUNK_DEADLINE_MS = 90_000
+
+type Bounds = Partial<Omit<Method<unknown, unknown>, 'id' | 'name' | 'request' | 'response'>>
+
+function method<Q, R>(
+  id: number,
+  name: string,
+  request: Codec<Q>,
+  response: Codec<R>,
+  bounds: Bounds = {},
+): Method<Q, R> {
+  return {
+    id,
+    name,
+    request,
+    response,
+    requestBytesMax: SMALL,
+    responseBytesMax: SMALL,
+    uploadBytesMax: 0,
+    downloadBytesMax: 0,
+    deadlineMs: DEADLINE_MS,
+    urgency: 'control',
+    replay: 'harmless',
+    ...bounds,
+  }
+}
+
+const logged = { replay: 'logged' } as const
+
+export const methods = {
+  registerStart: method(1, 'registerStart', meta.RegisterStartRequest, meta.RegisterStartResponse),
+  registerFinish: method(
+    2,
+    'registerFinish',
+    meta.RegisterFinishRequest,
+    meta.RegisterFinishResponse,
+  ),
+  loginStart: method(3, 'loginStart', meta.LoginStartRequest, meta.LoginStartResponse),
+  loginFinish: method(4, 'loginFinish', meta.LoginFinishRequest, meta.Account),
+  addDevice: method(5, 'addDevice', meta.AddDeviceRequest, meta.AddDeviceResponse),
+  challenge: method(6, 'challenge', meta.ChallengeRequest, meta.ChallengeResponse),
+  openSession: method(7, 'openSession', meta.OpenSessionRequest, meta.OpenSessionResponse, {
+    requestBytesMax: LARGE,
+  }),
+
+  resolve: method(20, 'resolve', meta.ResolveRequest, meta.ResolveResponse, {
+    requestBytesMax: 131_072,
+    responseBytesMax: 4 * LARGE,
+  }),
+  getInode: method(21, 'getInode', meta.GetInodeRequest, meta.InodeResponse),
+  release: method(22, 'release', meta.ReleaseRequest, meta.Empty),
+  list: method(23, 'list', meta.ListRequest, meta.ListResponse, { responseBytesMax: 8 * LARGE }),
+  create: method(24, 'create', meta.CreateRequest, meta.InodeResponse, logged),
+  link: method(25, 'link', meta.LinkRequest, meta.InodeResponse, logged),
+  unlink: method(26, 'unlink', meta.UnlinkRequest, meta.UnlinkResponse, logged),
+  rename: method(27, 'rename', meta.RenameRequest, meta.RenameResponse, logged),
+  setAttributes: method(28, 'setAttributes', meta.SetAttributesRequest, meta.InodeResponse, logged),
+
+  commit: method(40, 'commit', meta.CommitRequest, meta.InodeResponse, {
+    ...logged,
+    requestBytesMax: 4 * LARGE,
+    deadlineMs: 30_000,
+  }),
+  plan: method(41, 'plan', meta.PlanRequest, meta.PlanResponse, { responseBytesMax: LARGE }),
+  readWindows: method(42, 'readWindows', meta.ReadWindowsRequest, meta.ReadWindowsResponse, {
+    responseBytesMax: 16 * LARGE,
+  }),
+  readManifest: method(43, 'readManifest', meta.ReadManifestRequest, meta.ReadManifestResponse, {
+    downloadBytesMax: MANIFEST,
+  }),
+  reportChunk: method(44, 'reportChunk', meta.ReportChunkRequest, meta.Empty),
+  statfs: method(45, 'statfs', meta.StatfsRequest, meta.StatfsResponse),
+  clusterStatus: method(
+    46,
+    'clusterStatus',
+    meta.ClusterStatusRequest,
+    meta.ClusterStatusResponse,
+    {
+      responseBytesMax: LARGE,
+    },
+  ),
+
+  join: method(100, 'join', cluster.JoinRequest, cluster.JoinResponse),
+  register: method(101, 'register', cluster.RegisterRequest, cluster.RegisterResponse),
+  heartbeat: method(102, 'heartbeat', cluster.HeartbeatRequest, cluster.HeartbeatResponse, {
+    requestBytesMax: LARGE,
+    responseBytesMax: LARGE,
+  }),
+
+  writeChunk: method(200, 'writeChunk', chunk.WriteChunkRequest, chunk.WriteChunkResponse, {
+    uploadBytesMax: SEALED_CHUNK,
+    deadlineMs: CHUNK_DEADLINE_MS,
+    urgency: 'bulk',
+  }),
+  readChunk: method(201, 'readChunk', chunk.ReadChunkRequest, chunk.ReadChunkResponse, {
+    downloadBytesMax: SEALED_CHUNK,
+    deadlineMs: CHUNK_DEADLINE_MS,
+    urgency: 'bulk',
+  }),
+
+  addUser: method(300, 'addUser', meta.AddUserRequest, meta.AddUserResponse),
+  listUsers: method(301, 'listUsers', meta.ListUsersRequest, meta.ListUsersResponse, {
+    responseBytesMax: 8 * LARGE,
+  }),
+  createJoinToken: method(
+    302,
+    'createJoinToken',
+    meta.CreateJoinTokenRequest,
+    meta.CreateJoinTokenResponse,
+  ),
+} as const

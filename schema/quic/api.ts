@@ -1,0 +1,60 @@
+/**
+ * How daemons listen and clients connect. Implemented by `listen` and `Dialer` in this folder.
+ */
+import type {
+  Call,
+  CallOptions,
+  Connection,
+  Log,
+  Method,
+  Service,
+  TlsIdentity,
+} from '../rpc/api.ts'
+
+export interface ListenOptions {
+  /** host:port, port 0 for a free one; IPv6 hosts in brackets. */
+  readonly address: string
+  readonly identity: TlsIdentity
+  /** The cluster's CA: a certificate that a peer presents must be signed by it. */
+  readonly caPem: string
+  readonly service: Service
+  readonly log: Log
+  readonly onConnection?: (connection: Connection) => void
+}
+
+export interface Listener {
+  /** host:port really bound. */
+  readonly address: string
+  readonly connections: ReadonlySet<Connection>
+  /** New connections use the new certificate; existing ones keep theirs. */
+  setIdentity(identity: TlsIdentity): void
+  /** Refuses new requests with `shuttingDown`, waits for open ones at most `drainMs`, then closes. */
+  close(drainMs?: number): Promise<void>
+}
+
+export interface PeerOptions {
+  /** host:port, tried in order, then with back-off and jitter. */
+  readonly addresses: readonly string[]
+  /** The DNS name that the server's certificate must carry; undefined: any signed by the CA. */
+  readonly serverName: string | undefined
+  readonly caPem: string
+  readonly identity?: TlsIdentity
+  /** What we serve to the other side over this connection (lease recalls). */
+  readonly service?: Service
+  /** Runs on each new connection before other calls use it, e.g. to open a session. */
+  readonly onConnected?: (connection: Connection) => Promise<void>
+  readonly log: Log
+}
+
+/**
+ * A server we talk to: one connection, made when first needed, made again when lost. A call waits
+ * for the connection within its own deadline. A call in flight when the connection is lost rejects
+ * with `connectionLost`; it is for the caller to know whether to repeat it.
+ */
+export interface Peer {
+  call<Q, R>(method: Method<Q, R>, request: Q, options?: CallOptions): Promise<R>
+  open<Q, R>(method: Method<Q, R>, request: Q, options?: CallOptions): Promise<Call<R>>
+  /** The live connection, if there is one. */
+  readonly connection: Connection | undefined
+  close(): Promise<void>
+}

@@ -1,0 +1,46 @@
+/**
+ * Digests that describe a file's content without revealing it: of a window's extents, of the list of
+ * windows, of inline bytes. The client seals the result with the inode, so a server that drops,
+ * moves, re-serves or invents an extent is found out. All are SHA-256 with a domain in front.
+ */
+import { createHash } from 'node:crypto'
+import type { Extent } from '../generated/common.ts'
+
+const WINDOW_DOMAIN = Buffer.from('dfs window v1\0')
+const WINDOWS_DOMAIN = Buffer.from('dfs windows v1\0')
+const INLINE_DOMAIN = Buffer.from('dfs inline v1\0')
+
+/** Bytes of an extent as it is hashed: chunk u64, offset, length, chunk offset u32, little-endian. */
+const EXTENT_BYTES = 20
+/** Bytes of a window in the manifest: index u32 little-endian, digest. */
+export const MANIFEST_ENTRY_BYTES = 36
+export const DIGEST_BYTES = 32
+
+/** Digest of a window's normalised extents. */
+export function windowDigest(extents: readonly Extent[]): Uint8Array {
+  const bytes = Buffer.allocUnsafe(extents.length * EXTENT_BYTES)
+  let at = 0
+  for (const extent of extents) {
+    bytes.writeUInt32LE(extent.chunk % 0x1_0000_0000, at)
+    bytes.writeUInt32LE(Math.floor(extent.chunk / 0x1_0000_0000), at + 4)
+    bytes.writeUInt32LE(extent.offset, at + 8)
+    bytes.writeUInt32LE(extent.length, at + 12)
+    bytes.writeUInt32LE(extent.chunkOffset, at + 16)
+    at += EXTENT_BYTES
+  }
+  return createHash('sha256').update(WINDOW_DOMAIN).update(bytes).digest()
+}
+
+/**
+ * Digest of a file's windows. `manifest` is their entries in order of index: u32 little-endian
+ * index, 32 bytes of window digest; windows without extents are not in it. An empty file has the
+ * digest of the empty manifest.
+ */
+export function manifestDigest(manifest: Uint8Array): Uint8Array {
+  return createHash('sha256').update(WINDOWS_DOMAIN).update(manifest).digest()
+}
+
+/** Digest of the sealed inline bytes of a small file or a symbolic link's sealed target. */
+export function inlineDigest(sealed: Uint8Array): Uint8Array {
+  return createHash('sha256').update(INLINE_DOMAIN).update(sealed).digest()
+}

@@ -1,0 +1,57 @@
+/**
+ * Every bound that both ends of the protocol share, with its unit and its reason.
+ *
+ * A bound that only one module needs stands in that module; what two processes must agree on
+ * stands here.
+ */
+import { invariant } from './invariant.ts'
+
+export const limits = {
+  /** Plaintext bytes sealed together: the knee of AES-GCM's cost, and what a small read fetches. */
+  blockBytes: 65_536,
+  /** Bytes that sealing adds to each block: the AES-GCM tag. */
+  tagBytes: 16,
+  /** Bytes of a full sealed block; also the unit of a chunkserver's checksums. */
+  sealedBlockBytes: 65_552,
+  /** Plaintext bytes of one chunk, and of one window of a file. */
+  chunkBytesMax: 67_108_864,
+  /** Blocks in a full chunk. */
+  chunkBlocksMax: 1_024,
+  /** Bytes of a chunk's header (format version, cipher, salt), kept beside its blocks. */
+  chunkHeaderBytesMax: 64,
+  /** Largest file, in bytes: 16 TiB. */
+  fileBytesMax: 17_592_186_044_416,
+  /** Bytes of a file kept sealed inside its inode record instead of in a chunk. */
+  inlineBytesMax: 4_096,
+  /** Bytes of a directory entry's token: HMAC-SHA-256. */
+  tokenBytes: 32,
+  /** Bytes of a sealed directory entry: 255 bytes of name, padded, a key, and what sealing adds. */
+  sealedEntryBytesMax: 512,
+  /** Bytes of a sealed symlink target: 4095 plus what sealing adds. */
+  sealedSymlinkBytesMax: 4_200,
+  /** Longest name of a directory entry, bytes. */
+  nameBytesMax: 255,
+  /** Longest symlink target, bytes. */
+  symlinkBytesMax: 4_095,
+  /** Hard links to one inode. */
+  linksMax: 65_000,
+  /** Components that one resolve may walk: PATH_MAX holds 2048 one-letter names. */
+  resolveDepthMax: 2_048,
+  /** Directory entries in one page of a listing. */
+  listEntriesMax: 1_000,
+  /** Extents in one window before the client must compact it. */
+  windowExtentsMax: 2_048,
+  /** Windows named by one commit, or returned by one extents request. */
+  windowsPerRequestMax: 64,
+  /** New chunks named by one commit, and chunk plans handed out at once. */
+  chunksPerRequestMax: 64,
+  /** Replicas of one chunk. */
+  replicasMax: 8,
+  /** Bytes of a FlatBuffers message, either way, unless the method says less. */
+  messageBytesMax: 1_048_576,
+  /** Bytes of a host name or address with its port. */
+  addressBytesMax: 272,
+} as const
+
+invariant(limits.chunkBytesMax === limits.blockBytes * limits.chunkBlocksMax, 'whole blocks')
+invariant(limits.sealedBlockBytes === limits.blockBytes + limits.tagBytes, 'sealed block')
