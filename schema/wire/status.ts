@@ -76,6 +76,8 @@ export const STATUS = {
   noSpace: { wire: 5000, errno: 'ENOSPC', retry: 'never' },
   tooFewServers: { wire: 5001, errno: 'EAGAIN', retry: 'later' },
   serverUnknown: { wire: 5002, errno: 'EIO', retry: 'refresh' },
+  /** A daemon's directory that another process works on. */
+  directoryInUse: { wire: 5003, errno: 'EBUSY', retry: 'never' },
 } as const satisfies Record<string, StatusRow>
 
 export type StatusName = keyof typeof STATUS
