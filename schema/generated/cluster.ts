@@ -17,12 +17,15 @@ export interface HeartbeatRequest {
   deleted: number[]
   /** Chunks written longer ago than a plan lives, of which it does not know whether a file names them. */
   unconfirmed: number[]
+  /** Chunks whose copy here is damaged or gone, a bounded portion in turns until ordered to delete. */
+  damaged: number[]
 }
 
 export function putHeartbeatRequest(b: Encoder, v: HeartbeatRequest): number {
   const deleted = b.numbers64(v.deleted)
   const unconfirmed = b.numbers64(v.unconfirmed)
-  b.startObject(7)
+  const damaged = b.numbers64(v.damaged)
+  b.startObject(8)
   b.addFieldU64(0, v.usedBytes, 0)
   b.addFieldU64(1, v.freeBytes, 0)
   b.addFieldInt8(2, v.full ? 1 : 0, 0)
@@ -30,6 +33,7 @@ export function putHeartbeatRequest(b: Encoder, v: HeartbeatRequest): number {
   b.addFieldInt32(4, v.load, 0)
   b.addFieldOffset(5, deleted, 0)
   b.addFieldOffset(6, unconfirmed, 0)
+  b.addFieldOffset(7, damaged, 0)
   return b.endObject()
 }
 
@@ -42,6 +46,7 @@ export function getHeartbeatRequest(r: Reader, t: number): HeartbeatRequest {
     load: r.u32Field(t, 4),
     deleted: r.numbers64(r.field(t, 5)),
     unconfirmed: r.numbers64(r.field(t, 6)),
+    damaged: r.numbers64(r.field(t, 7)),
   }
 }
 
