@@ -44,7 +44,9 @@ export const Account: Codec<Account> = codec('Account', putAccount, getAccount)
 /** Only on a connection that has just logged in with the password. */
 export interface AddDeviceRequest {
   name: string
+  /** Raw Ed25519 public key, 32 bytes. */
   publicKey: Uint8Array
+  /** The master key, wrapped by the device's own key: given back in the device's sessions. */
   wrappedMasterKey: Uint8Array
 }
 
