@@ -1,0 +1,408 @@
+/**
+ * Generated from schema/fbs/records.fbs by scripts/generate-schema.mjs. Do not edit.
+ */
+/* eslint-disable */
+import { codec, type Encoder, type Reader } from '../wire/flatbuffer.ts'
+import type { Codec } from '../wire/codec.ts'
+import { type Extent, type Inode, getExtent, putExtent, getInode, putInode } from './common.ts'
+
+/** The one record about the store itself. */
+export interface ClusterRecord {
+  schemaVersion: number
+  /** OPAQUE's server setup: without it no password opens anything. */
+  opaqueSetup: string
+}
+
+export function putClusterRecord(b: Encoder, v: ClusterRecord): number {
+  const opaqueSetup = b.text(v.opaqueSetup)
+  b.startObject(2)
+  b.addFieldInt32(0, v.schemaVersion, 0)
+  b.addFieldOffset(1, opaqueSetup, 0)
+  return b.endObject()
+}
+
+export function getClusterRecord(r: Reader, t: number): ClusterRecord {
+  return {
+    schemaVersion: r.u32Field(t, 0),
+    opaqueSetup: r.text(r.field(t, 1)),
+  }
+}
+
+export const ClusterRecord: Codec<ClusterRecord> = codec('ClusterRecord', putClusterRecord, getClusterRecord)
+
+export interface DentryRecord {
+  inode: number
+  entry: Uint8Array
+}
+
+export function putDentryRecord(b: Encoder, v: DentryRecord): number {
+  const entry = b.bytes(v.entry)
+  b.startObject(2)
+  b.addFieldU64(0, v.inode, 0)
+  b.addFieldOffset(1, entry, 0)
+  return b.endObject()
+}
+
+export function getDentryRecord(r: Reader, t: number): DentryRecord {
+  return {
+    inode: r.u64Field(t, 0),
+    entry: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const DentryRecord: Codec<DentryRecord> = codec('DentryRecord', putDentryRecord, getDentryRecord)
+
+export interface DeviceRecord {
+  device: number
+  userId: number
+  name: string
+  publicKey: Uint8Array
+  wrappedMasterKey: Uint8Array
+  created: bigint
+}
+
+export function putDeviceRecord(b: Encoder, v: DeviceRecord): number {
+  const name = b.text(v.name)
+  const publicKey = b.bytes(v.publicKey)
+  const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
+  b.startObject(6)
+  b.addFieldInt32(0, v.device, 0)
+  b.addFieldInt32(1, v.userId, 0)
+  b.addFieldInt64(5, v.created, 0n)
+  b.addFieldOffset(2, name, 0)
+  b.addFieldOffset(3, publicKey, 0)
+  b.addFieldOffset(4, wrappedMasterKey, 0)
+  return b.endObject()
+}
+
+export function getDeviceRecord(r: Reader, t: number): DeviceRecord {
+  return {
+    device: r.u32Field(t, 0),
+    userId: r.u32Field(t, 1),
+    name: r.text(r.field(t, 2)),
+    publicKey: r.byteVector(r.field(t, 3)),
+    wrappedMasterKey: r.byteVector(r.field(t, 4)),
+    created: r.i64Field(t, 5),
+  }
+}
+
+export const DeviceRecord: Codec<DeviceRecord> = codec('DeviceRecord', putDeviceRecord, getDeviceRecord)
+
+export interface InodeRecord {
+  inode: Inode
+  /** The user whose tree it is in. */
+  owner: number
+  /** Of a directory: the directory that holds it; its own number for a root. */
+  parent: number
+  /**
+   * What its windows are kept under: a file cut to nothing gets a new one, and the old content is
+   * taken apart in the background.
+   */
+  content: number
+}
+
+export function putInodeRecord(b: Encoder, v: InodeRecord): number {
+  const inode = putInode(b, v.inode)
+  b.startObject(4)
+  b.addFieldInt32(1, v.owner, 0)
+  b.addFieldU64(2, v.parent, 0)
+  b.addFieldU64(3, v.content, 0)
+  b.addFieldOffset(0, inode, 0)
+  return b.endObject()
+}
+
+export function getInodeRecord(r: Reader, t: number): InodeRecord {
+  return {
+    inode: r.required(r.field(t, 0), getInode),
+    owner: r.u32Field(t, 1),
+    parent: r.u64Field(t, 2),
+    content: r.u64Field(t, 3),
+  }
+}
+
+export const InodeRecord: Codec<InodeRecord> = codec('InodeRecord', putInodeRecord, getInodeRecord)
+
+/** Kept until it expires, so that a repeated join after a lost answer gets the same certificate. */
+export interface JoinTokenRecord {
+  expires: bigint
+  /** 0 until it is used. */
+  server: number
+  /** SHA-256 of the certificate request that used it. */
+  requestHash: Uint8Array
+  certificatePem: string
+}
+
+export function putJoinTokenRecord(b: Encoder, v: JoinTokenRecord): number {
+  const requestHash = b.bytes(v.requestHash)
+  const certificatePem = b.text(v.certificatePem)
+  b.startObject(4)
+  b.addFieldInt64(0, v.expires, 0n)
+  b.addFieldInt32(1, v.server, 0)
+  b.addFieldOffset(2, requestHash, 0)
+  b.addFieldOffset(3, certificatePem, 0)
+  return b.endObject()
+}
+
+export function getJoinTokenRecord(r: Reader, t: number): JoinTokenRecord {
+  return {
+    expires: r.i64Field(t, 0),
+    server: r.u32Field(t, 1),
+    requestHash: r.byteVector(r.field(t, 2)),
+    certificatePem: r.text(r.field(t, 3)),
+  }
+}
+
+export const JoinTokenRecord: Codec<JoinTokenRecord> = codec('JoinTokenRecord', putJoinTokenRecord, getJoinTokenRecord)
+
+/** A counter or the next free id of a sequence. */
+export interface NumberRecord {
+  value: number
+}
+
+export function putNumberRecord(b: Encoder, v: NumberRecord): number {
+  b.startObject(1)
+  b.addFieldU64(0, v.value, 0)
+  return b.endObject()
+}
+
+export function getNumberRecord(r: Reader, t: number): NumberRecord {
+  return {
+    value: r.u64Field(t, 0),
+  }
+}
+
+export const NumberRecord: Codec<NumberRecord> = codec('NumberRecord', putNumberRecord, getNumberRecord)
+
+/** A chunk that files name. */
+export interface PlacedChunkRecord {
+  /** Plaintext bytes. */
+  length: number
+  /** Windows that name it; the record goes with the last one. */
+  windows: number
+  servers: number[]
+  inode: number
+}
+
+export function putPlacedChunkRecord(b: Encoder, v: PlacedChunkRecord): number {
+  const servers = b.numbers32(v.servers)
+  b.startObject(4)
+  b.addFieldInt32(0, v.length, 0)
+  b.addFieldInt32(1, v.windows, 0)
+  b.addFieldU64(3, v.inode, 0)
+  b.addFieldOffset(2, servers, 0)
+  return b.endObject()
+}
+
+export function getPlacedChunkRecord(r: Reader, t: number): PlacedChunkRecord {
+  return {
+    length: r.u32Field(t, 0),
+    windows: r.u32Field(t, 1),
+    servers: r.numbers32(r.field(t, 2)),
+    inode: r.u64Field(t, 3),
+  }
+}
+
+export const PlacedChunkRecord: Codec<PlacedChunkRecord> = codec('PlacedChunkRecord', putPlacedChunkRecord, getPlacedChunkRecord)
+
+/** The answer to a logged operation, until the client says that it has it. */
+export interface ReplyRecord {
+  method: number
+  answer: Uint8Array
+}
+
+export function putReplyRecord(b: Encoder, v: ReplyRecord): number {
+  const answer = b.bytes(v.answer)
+  b.startObject(2)
+  b.addFieldInt32(0, v.method, 0)
+  b.addFieldOffset(1, answer, 0)
+  return b.endObject()
+}
+
+export function getReplyRecord(r: Reader, t: number): ReplyRecord {
+  return {
+    method: r.u32Field(t, 0),
+    answer: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const ReplyRecord: Codec<ReplyRecord> = codec('ReplyRecord', putReplyRecord, getReplyRecord)
+
+export interface ServerRecord {
+  id: number
+  rack: string
+  addresses: string[]
+  joined: bigint
+  totalBytes: number
+}
+
+export function putServerRecord(b: Encoder, v: ServerRecord): number {
+  const rack = b.text(v.rack)
+  const addresses = b.texts(v.addresses)
+  b.startObject(5)
+  b.addFieldInt32(0, v.id, 0)
+  b.addFieldInt64(3, v.joined, 0n)
+  b.addFieldU64(4, v.totalBytes, 0)
+  b.addFieldOffset(1, rack, 0)
+  b.addFieldOffset(2, addresses, 0)
+  return b.endObject()
+}
+
+export function getServerRecord(r: Reader, t: number): ServerRecord {
+  return {
+    id: r.u32Field(t, 0),
+    rack: r.text(r.field(t, 1)),
+    addresses: r.texts(r.field(t, 2)),
+    joined: r.i64Field(t, 3),
+    totalBytes: r.u64Field(t, 4),
+  }
+}
+
+export const ServerRecord: Codec<ServerRecord> = codec('ServerRecord', putServerRecord, getServerRecord)
+
+export interface SessionRecord {
+  session: number
+  userId: number
+  device: number
+  opened: bigint
+}
+
+export function putSessionRecord(b: Encoder, v: SessionRecord): number {
+  b.startObject(4)
+  b.addFieldU64(0, v.session, 0)
+  b.addFieldInt32(1, v.userId, 0)
+  b.addFieldInt32(2, v.device, 0)
+  b.addFieldInt64(3, v.opened, 0n)
+  return b.endObject()
+}
+
+export function getSessionRecord(r: Reader, t: number): SessionRecord {
+  return {
+    session: r.u64Field(t, 0),
+    userId: r.u32Field(t, 1),
+    device: r.u32Field(t, 2),
+    opened: r.i64Field(t, 3),
+  }
+}
+
+export const SessionRecord: Codec<SessionRecord> = codec('SessionRecord', putSessionRecord, getSessionRecord)
+
+export interface TicketKeyRecord {
+  id: number
+  secret: Uint8Array
+  /** Tickets are issued with it from here on: every chunkserver has it by then. */
+  activeFrom: bigint
+}
+
+export function putTicketKeyRecord(b: Encoder, v: TicketKeyRecord): number {
+  const secret = b.bytes(v.secret)
+  b.startObject(3)
+  b.addFieldInt32(0, v.id, 0)
+  b.addFieldInt64(2, v.activeFrom, 0n)
+  b.addFieldOffset(1, secret, 0)
+  return b.endObject()
+}
+
+export function getTicketKeyRecord(r: Reader, t: number): TicketKeyRecord {
+  return {
+    id: r.u32Field(t, 0),
+    secret: r.byteVector(r.field(t, 1)),
+    activeFrom: r.i64Field(t, 2),
+  }
+}
+
+export const TicketKeyRecord: Codec<TicketKeyRecord> = codec('TicketKeyRecord', putTicketKeyRecord, getTicketKeyRecord)
+
+export interface TicketKeysRecord {
+  keys: TicketKeyRecord[]
+}
+
+export function putTicketKeysRecord(b: Encoder, v: TicketKeysRecord): number {
+  const keys = b.tables(v.keys, putTicketKeyRecord)
+  b.startObject(1)
+  b.addFieldOffset(0, keys, 0)
+  return b.endObject()
+}
+
+export function getTicketKeysRecord(r: Reader, t: number): TicketKeysRecord {
+  return {
+    keys: r.tables(r.field(t, 0), getTicketKeyRecord),
+  }
+}
+
+export const TicketKeysRecord: Codec<TicketKeysRecord> = codec('TicketKeysRecord', putTicketKeysRecord, getTicketKeysRecord)
+
+export interface UserRecord {
+  userId: number
+  user: string
+  quotaBytes: number
+  /** SHA-256 of the invitation. */
+  invitationHash: Uint8Array
+  invitationExpires: bigint
+  /** Empty until registered. */
+  opaqueRecord: string
+  wrappedMasterKey: Uint8Array
+  wrappedRootKey: Uint8Array
+  rootInode: number
+  devices: number[]
+}
+
+export function putUserRecord(b: Encoder, v: UserRecord): number {
+  const user = b.text(v.user)
+  const invitationHash = b.bytes(v.invitationHash)
+  const opaqueRecord = b.text(v.opaqueRecord)
+  const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
+  const wrappedRootKey = b.bytes(v.wrappedRootKey)
+  const devices = b.numbers32(v.devices)
+  b.startObject(10)
+  b.addFieldInt32(0, v.userId, 0)
+  b.addFieldU64(2, v.quotaBytes, 0)
+  b.addFieldInt64(4, v.invitationExpires, 0n)
+  b.addFieldU64(8, v.rootInode, 0)
+  b.addFieldOffset(1, user, 0)
+  b.addFieldOffset(3, invitationHash, 0)
+  b.addFieldOffset(5, opaqueRecord, 0)
+  b.addFieldOffset(6, wrappedMasterKey, 0)
+  b.addFieldOffset(7, wrappedRootKey, 0)
+  b.addFieldOffset(9, devices, 0)
+  return b.endObject()
+}
+
+export function getUserRecord(r: Reader, t: number): UserRecord {
+  return {
+    userId: r.u32Field(t, 0),
+    user: r.text(r.field(t, 1)),
+    quotaBytes: r.u64Field(t, 2),
+    invitationHash: r.byteVector(r.field(t, 3)),
+    invitationExpires: r.i64Field(t, 4),
+    opaqueRecord: r.text(r.field(t, 5)),
+    wrappedMasterKey: r.byteVector(r.field(t, 6)),
+    wrappedRootKey: r.byteVector(r.field(t, 7)),
+    rootInode: r.u64Field(t, 8),
+    devices: r.numbers32(r.field(t, 9)),
+  }
+}
+
+export const UserRecord: Codec<UserRecord> = codec('UserRecord', putUserRecord, getUserRecord)
+
+export interface WindowRecord {
+  extents: Extent[]
+  digest: Uint8Array
+}
+
+export function putWindowRecord(b: Encoder, v: WindowRecord): number {
+  const extents = b.structs(v.extents, 24, 8, putExtent)
+  const digest = b.bytes(v.digest)
+  b.startObject(2)
+  b.addFieldOffset(0, extents, 0)
+  b.addFieldOffset(1, digest, 0)
+  return b.endObject()
+}
+
+export function getWindowRecord(r: Reader, t: number): WindowRecord {
+  return {
+    extents: r.structs(r.field(t, 0), 24, getExtent),
+    digest: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const WindowRecord: Codec<WindowRecord> = codec('WindowRecord', putWindowRecord, getWindowRecord)

@@ -1,0 +1,150 @@
+/**
+ * Every key of the metadata store, in one place. Order-preserving binary: one byte for the kind of
+ * record, then big-endian numbers and bytes.
+ *
+ *   byte  record                 rest of the key                        value
+ *   ----  ---------------------  -------------------------------------  ----------------
+ *   c     chunk                  u64 chunk                              PlacedChunkRecord
+ *   d     directory entry        u64 directory, 32-byte token           DentryRecord
+ *   e     device                 u32 device                             DeviceRecord
+ *   i     inode                  u64 inode                              InodeRecord
+ *   j     join token             32-byte SHA-256 of the token           JoinTokenRecord
+ *   k     counter                its name                               NumberRecord
+ *   m     of the store itself    `cluster`, `ticket-keys`               ClusterRecord, …
+ *   n     user by name           the name                               NumberRecord
+ *   o     orphan                 u64 inode: no name, maybe held open    mark
+ *   p     content to purge       u64 content                            mark
+ *   q     next id                the sequence's name                    NumberRecord
+ *   r     logged answer          u64 session, u64 operation             ReplyRecord
+ *   s     session                u64 session                            SessionRecord
+ *   t     chunks of a server     u32 server, u64 chunk                  mark
+ *   u     user                   u32 user                               UserRecord
+ *   v     chunkserver            u32 server                             ServerRecord
+ *   w     window of a file       u64 content, u32 window                WindowRecord
+ *   x     deletes of a server    u32 server, u64 chunk                  mark
+ */
+import { invariant } from '../../../schema/wire/invariant.ts'
+import { limits } from '../../../schema/wire/limits.ts'
+import { prefixEnd } from '../../store/ordered-store.ts'
+
+const space = (letter: string): number => letter.charCodeAt(0)
+const CHUNK = space('c')
+const DENTRY = space('d')
+const DEVICE = space('e')
+const INODE = space('i')
+const JOIN_TOKEN = space('j')
+const COUNTER = space('k')
+const STORE = space('m')
+const USER_NAME = space('n')
+const ORPHAN = space('o')
+const PURGE = space('p')
+const SEQUENCE = space('q')
+const REPLY = space('r')
+const SESSION = space('s')
+const SERVER_CHUNK = space('t')
+const USER = space('u')
+const SERVER = space('v')
+const WINDOW = space('w')
+const DELETE = space('x')
+
+const TWO_32 = 0x1_0000_0000
+
+function u64(kind: number, id: number, tailBytes = 0): Buffer {
+  const key = Buffer.allocUnsafe(9 + tailBytes)
+  key.writeUInt8(kind, 0)
+  key.writeUInt32BE(Math.floor(id / TWO_32), 1)
+  key.writeUInt32BE(id % TWO_32, 5)
+  return key
+}
+
+function u32(kind: number, id: number): Buffer {
+  const key = Buffer.allocUnsafe(5)
+  key.writeUInt8(kind, 0)
+  key.writeUInt32BE(id, 1)
+  return key
+}
+
+function u32u64(kind: number, first: number, second: number): Buffer {
+  const key = Buffer.allocUnsafe(13)
+  key.writeUInt8(kind, 0)
+  key.writeUInt32BE(first, 1)
+  key.writeUInt32BE(Math.floor(second / TWO_32), 5)
+  key.writeUInt32BE(second % TWO_32, 9)
+  return key
+}
+
+function bytes(kind: number, rest: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.of(kind), rest])
+}
+
+/** Keys, by record. */
+export const keys = {
+  chunk: (chunk: number): Buffer => u64(CHUNK, chunk),
+  dentry(directory: number, token: Uint8Array): Buffer {
+    invariant(token.length === limits.tokenBytes, 'a token of another length got past the border')
+    const key = u64(DENTRY, directory, limits.tokenBytes)
+    key.set(token, 9)
+    return key
+  },
+  device: (device: number): Buffer => u32(DEVICE, device),
+  inode: (inode: number): Buffer => u64(INODE, inode),
+  joinToken: (hash: Uint8Array): Buffer => bytes(JOIN_TOKEN, hash),
+  counter: (name: string): Buffer => bytes(COUNTER, Buffer.from(name)),
+  cluster: bytes(STORE, Buffer.from('cluster')),
+  ticketKeys: bytes(STORE, Buffer.from('ticket-keys')),
+  userName: (name: string): Buffer => bytes(USER_NAME, Buffer.from(name)),
+  orphan: (inode: number): Buffer => u64(ORPHAN, inode),
+  purge: (content: number): Buffer => u64(PURGE, content),
+  sequence: (name: string): Buffer => bytes(SEQUENCE, Buffer.from(name)),
+  reply(session: number, operation: number): Buffer {
+    const key = u64(REPLY, session, 8)
+    key.writeUInt32BE(Math.floor(operation / TWO_32), 9)
+    key.writeUInt32BE(operation % TWO_32, 13)
+    return key
+  },
+  session: (session: number): Buffer => u64(SESSION, session),
+  serverChunk: (server: number, chunk: number): Buffer => u32u64(SERVER_CHUNK, server, chunk),
+  user: (user: number): Buffer => u32(USER, user),
+  server: (server: number): Buffer => u32(SERVER, server),
+  window(content: number, index: number): Buffer {
+    const key = u64(WINDOW, content, 4)
+    key.writeUInt32BE(index, 9)
+    return key
+  },
+  delete: (server: number, chunk: number): Buffer => u32u64(DELETE, server, chunk),
+} as const
+
+export interface KeyRange {
+  readonly from: Buffer
+  readonly to: Buffer
+}
+
+const under = (prefix: Buffer): KeyRange => ({ from: prefix, to: prefixEnd(prefix) })
+
+/** All keys of a kind, or of a kind and its first number. */
+export const ranges = {
+  dentries: (directory: number): KeyRange => under(u64(DENTRY, directory)),
+  windows: (content: number): KeyRange => under(u64(WINDOW, content)),
+  replies: (session: number): KeyRange => under(u64(REPLY, session)),
+  deletes: (server: number): KeyRange => under(u32(DELETE, server)),
+  counters: under(Buffer.of(COUNTER)),
+  devices: under(Buffer.of(DEVICE)),
+  joinTokens: under(Buffer.of(JOIN_TOKEN)),
+  orphans: under(Buffer.of(ORPHAN)),
+  purges: under(Buffer.of(PURGE)),
+  servers: under(Buffer.of(SERVER)),
+  sessions: under(Buffer.of(SESSION)),
+  users: under(Buffer.of(USER)),
+} as const
+
+/** The numbers inside keys, for scans. */
+export const parts = {
+  /** The id of a key that is a kind and a u64. */
+  id: (key: Buffer): number => key.readUInt32BE(1) * TWO_32 + key.readUInt32BE(5),
+  windowIndex: (key: Buffer): number => key.readUInt32BE(9),
+  token: (key: Buffer): Buffer => key.subarray(9, 9 + limits.tokenBytes),
+  operation: (key: Buffer): number => key.readUInt32BE(9) * TWO_32 + key.readUInt32BE(13),
+  /** The chunk of a key that is a kind, a u32 server and a u64 chunk. */
+  serversChunk: (key: Buffer): number => key.readUInt32BE(5) * TWO_32 + key.readUInt32BE(9),
+  counterName: (key: Buffer): string => key.toString('utf8', 1),
+} as const
