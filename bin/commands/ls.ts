@@ -1,0 +1,75 @@
+/** `dfs ls`: names, or with -l what stat tells, or all of it as JSON. */
+import type { CommandModule } from 'yargs'
+import type { DirectoryEntry, FileSystem } from '../../mount/vfs/api.ts'
+import { formatSize } from '../runtime/size.ts'
+import { jsonOption, profileOption, storePath, withFileSystem } from './options.ts'
+import { isDirectory, kindLetter } from './file-kind.ts'
+
+interface LsArguments {
+  profile: string | undefined
+  paths: string[] | undefined
+  long: boolean
+  json: boolean
+}
+
+export const lsCommand: CommandModule<object, LsArguments> = {
+  command: 'ls [paths..]',
+  describe: 'List files and folders of the store',
+  builder: (parser) =>
+    parser
+      .positional('paths', { type: 'string', array: true, describe: 'Paths [default: /]' })
+      .options({
+        ...profileOption,
+        ...jsonOption,
+        long: { alias: 'l', type: 'boolean', default: false, describe: 'Sizes, modes and times' },
+      })
+      .example('$0 ls -l /photos', ''),
+  handler: async ({ profile, paths, long, json }) => {
+    const wanted = paths === undefined || paths.length === 0 ? ['/'] : paths
+    await withFileSystem(profile, async (fs) => {
+      for (const path of wanted.map(storePath)) {
+        if (wanted.length > 1 && !json) console.log(`${path}:`)
+        for (const entry of await entries(fs, path)) {
+          console.log(json ? jsonLine(path, entry) : long ? longLine(entry) : entry.name)
+        }
+      }
+    })
+  },
+}
+
+async function entries(fs: FileSystem, path: string): Promise<DirectoryEntry[]> {
+  const stat = await fs.stat(path)
+  if (!isDirectory(stat)) return [{ name: path.slice(path.lastIndexOf('/') + 1), stat }]
+  const list = await fs.list(path)
+  return list.sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+function longLine({ name, stat }: DirectoryEntry): string {
+  const mode = kindLetter(stat) + permissions(stat.mode)
+  const time = new Date(Number(stat.mtime / 1_000_000n))
+    .toISOString()
+    .slice(0, 19)
+    .replace('T', ' ')
+  const size = formatSize(stat.size).padStart(9)
+  return `${mode} ${String(stat.nlink).padStart(3)} ${stat.uid} ${stat.gid} ${size} ${time} ${name}`
+}
+
+function permissions(mode: number): string {
+  const letters = [...'rwxrwxrwx'].map((letter, i) => ((mode >> (8 - i)) & 1 ? letter : '-'))
+  const special = (bit: number, at: number, set: string): void => {
+    if (mode & bit) letters[at] = letters[at] === 'x' ? set : set.toUpperCase()
+  }
+  special(0o4000, 2, 's')
+  special(0o2000, 5, 's')
+  special(0o1000, 8, 't')
+  return letters.join('')
+}
+
+function jsonLine(directory: string, { name, stat }: DirectoryEntry): string {
+  const times = { atime: stat.atime, mtime: stat.mtime, ctime: stat.ctime }
+  const iso = Object.entries(times).map(([key, ns]) => [
+    key,
+    new Date(Number(ns / 1_000_000n)).toISOString(),
+  ])
+  return JSON.stringify({ directory, name, ...stat, ...Object.fromEntries(iso) })
+}

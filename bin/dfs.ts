@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+/**
+ * `dfs`: a cluster for a first try, the account, and the store without a mount.
+ */
+import { loginCommand, registerCommand } from './commands/account.ts'
+import { lsCommand } from './commands/ls.ts'
+import { getCommand, putCommand } from './commands/put-get.ts'
+import { mkdirCommand, rmCommand } from './commands/remove.ts'
+import { statusCommand } from './commands/status.ts'
+import { downCommand, upCommand } from './commands/up.ts'
+import { commandLine } from './runtime/command-line.ts'
+import { runMain } from './runtime/exit.ts'
+
+await runMain('dfs', async () => {
+  await commandLine('dfs')
+    .usage('$0 <command>\n\nAn encrypted, distributed file store.')
+    .command(upCommand)
+    .command(downCommand)
+    .command(registerCommand)
+    .command(loginCommand)
+    .command(lsCommand)
+    .command(putCommand)
+    .command(getCommand)
+    .command(mkdirCommand)
+    .command(rmCommand)
+    .command(statusCommand)
+    .completion('completion', 'Print a script for shell completion: dfs completion >> ~/.bashrc')
+    .demandCommand(1, 'say which command')
+    .example('$0 up', 'start a cluster here and mount it at ./mnt')
+    .example('$0 put -r ~/mail /mail', 'copy a folder into the store')
+    .parseAsync()
+})
