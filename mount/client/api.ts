@@ -13,6 +13,8 @@ export interface MetadataSession {
   readonly rootInode: number
   readonly rootKey: InodeKey
   readonly replicas: number
+  /** Replicas of a chunk that must be durable before a commit may name it. */
+  readonly writeQuorum: number
 
   /** A method that is harmless to repeat: repeated after a lost connection until its deadline. */
   read<Q, R>(method: Method<Q, R>, request: Q): Promise<R>
@@ -53,9 +55,18 @@ export interface ChunkWriter {
   abort(): void
 }
 
+export interface BeginOptions {
+  /**
+   * Called at most once, when the memory for sealed bytes is used up and this chunk is the best one
+   * to get some back from: finish it soon and go on in a new one. Without it, an idle half-full chunk
+   * keeps its memory while others wait.
+   */
+  readonly onPressure?: () => void
+}
+
 export interface ChunkClient {
   /** Starts a chunk of the file that `key` belongs to. */
-  begin(key: InodeKey): Promise<ChunkWriter>
+  begin(key: InodeKey, options?: BeginOptions): Promise<ChunkWriter>
   /**
    * Plaintext of whole blocks of a chunk, the last one possibly short. Tries the other replicas when
    * one fails, is late or does not verify (which is reported); throws when none is left:
