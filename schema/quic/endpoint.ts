@@ -1,0 +1,232 @@
+/**
+ * One UDP socket and the connections on it: the only place with sockets.
+ *
+ * All datagrams that the kernel has ready are given to their connections first; then one tick serves
+ * every connection that has something to do, in turns, each with a bounded burst. Send buffers are
+ * pooled: the socket takes a datagram at once, or the buffer waits until its queue is empty again.
+ */
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import { isIPv6 } from 'node:net'
+import type { Log } from '../rpc/api.ts'
+import { DfsError } from '../wire/status.ts'
+import { formatAddress, type HostPort } from './address.ts'
+import { quicLimits } from './limits.ts'
+
+const LONG_HEADER = 0x80
+const LONG_HEADER_CID_AT = 6
+const SHORT_HEADER_CID_AT = 1
+/** Milliseconds until a full socket queue is looked at again. */
+const QUEUE_RETRY_MS = 1
+/** Buffers kept per datagram size; a burst needs no more. */
+const POOLED_MAX = 128
+
+/** What an endpoint serves: a connection. */
+export interface Served {
+  /** Set by the endpoint. */
+  scheduled: boolean
+  receive(datagram: Buffer, from: RemoteInfo): void
+  /** Does what there is to do; true when more is left to send. */
+  turn(nowMs: number): boolean
+}
+
+/** Datagrams of no known connection. */
+export type Stranger = (datagram: Buffer, from: RemoteInfo) => void
+
+export class Endpoint {
+  readonly local: HostPort
+  readonly #socket: Socket
+  readonly #byId = new Map<string, Served>()
+  #dirty: Served[] = []
+  #tickPlanned = false
+  #stranger: Stranger | undefined
+  readonly #free = new Map<number, Buffer[]>()
+  #lent: Buffer[] = []
+  #blocked = false
+  #closed = false
+
+  private constructor(socket: Socket, local: HostPort, log: Log) {
+    this.#socket = socket
+    this.local = local
+    socket.on('message', this.#onMessage)
+    socket.on('error', (error) => log.warn({ err: error, local }, 'UDP socket error'))
+  }
+
+  /** Throws DfsError `invalidArgument` when the address cannot be bound. */
+  static async bind(address: HostPort, log: Log): Promise<Endpoint> {
+    const type = isIPv6(address.host) ? 'udp6' : 'udp4'
+    const socket = createSocket({
+      type,
+      recvBufferSize: quicLimits.socketBufferBytes,
+      sendBufferSize: quicLimits.socketBufferBytes,
+      // Addresses are numeric here; the default would ask the resolver, asynchronously.
+      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
+    })
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once('error', reject)
+        socket.bind({ address: address.host, port: address.port, exclusive: true }, resolve)
+      })
+    } catch (error) {
+      socket.close()
+      throw new DfsError(
+        'invalidArgument',
+        `cannot listen on UDP ${formatAddress(address)}: ${String(error)}; choose a free port and an ` +
+          'address of this machine',
+        { cause: error },
+      )
+    }
+    socket.removeAllListeners('error')
+    const bound = socket.address()
+    return new Endpoint(socket, { host: bound.address, port: bound.port }, log)
+  }
+
+  /** Milliseconds on the clock of all turns. */
+  now(): number {
+    return performance.now()
+  }
+
+  onStranger(stranger: Stranger): void {
+    this.#stranger = stranger
+  }
+
+  register(id: Uint8Array, served: Served): void {
+    this.#byId.set(keyOf(id), served)
+  }
+
+  unregister(id: Uint8Array): void {
+    this.#byId.delete(keyOf(id))
+  }
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  /** Gives the connection a turn in the next tick. */
+  schedule(served: Served): void {
+    if (served.scheduled || this.#closed) return
+    served.scheduled = true
+    this.#dirty.push(served)
+    this.#planTick()
+  }
+
+  /** Whether the kernel takes no more for now; senders stop and get a turn when it does. */
+  get blocked(): boolean {
+    return this.#blocked
+  }
+
+  /** A buffer for one datagram of at most `bytes`. */
+  borrow(bytes: number): Buffer {
+    return this.#free.get(bytes)?.pop() ?? Buffer.allocUnsafeSlow(bytes)
+  }
+
+  /** Returns a borrowed buffer unsent. */
+  giveBack(buffer: Buffer): void {
+    let free = this.#free.get(buffer.length)
+    if (free === undefined) this.#free.set(buffer.length, (free = []))
+    if (free.length < POOLED_MAX) free.push(buffer)
+  }
+
+  /** Sends the first `bytes` of a borrowed buffer, which the endpoint takes back. */
+  send(buffer: Buffer, bytes: number, port: number, host: string): void {
+    if (this.#closed) return
+    this.#socket.send(buffer, 0, bytes, port, host)
+    this.#lent.push(buffer)
+  }
+
+  /** As `send`, and reports what the kernel said; for datagrams whose fate matters. */
+  sendReporting(
+    buffer: Buffer,
+    bytes: number,
+    to: HostPort,
+    done: (error: Error | null) => void,
+  ): void {
+    if (this.#closed) return
+    this.#socket.send(buffer, 0, bytes, to.port, to.host, (error) => {
+      this.giveBack(buffer)
+      done(error)
+    })
+  }
+
+  /** Ends a burst: takes buffers back if the kernel has taken their datagrams. */
+  settleBurst(): void {
+    if (this.#lent.length === 0 || this.#closed) return
+    const queued = this.#socket.getSendQueueCount()
+    if (queued === 0) {
+      for (const buffer of this.#lent) this.giveBack(buffer)
+      this.#lent.length = 0
+    } else if (queued > quicLimits.socketQueueDatagrams && !this.#blocked) {
+      this.#blocked = true
+      setTimeout(this.#unblock, QUEUE_RETRY_MS)
+    } else if (this.#lent.length > 2 * quicLimits.socketQueueDatagrams) {
+      // Some of these may be under way still: they are left to the garbage collector.
+      this.#lent = []
+    }
+  }
+
+  /** Sends what the kernel has not taken yet, as far as it does so soon, and closes the socket. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#byId.clear()
+    this.#dirty = []
+    await new Promise<void>((resolve) => {
+      this.#socket.close(resolve)
+    })
+  }
+
+  /** Keeps the process alive, or not. */
+  setReferenced(referenced: boolean): void {
+    if (referenced) this.#socket.ref()
+    else this.#socket.unref()
+  }
+
+  readonly #onMessage = (datagram: Buffer, from: RemoteInfo): void => {
+    const first = datagram[0]
+    if (first === undefined) return
+    let id: string
+    if ((first & LONG_HEADER) === 0) {
+      const end = SHORT_HEADER_CID_AT + quicLimits.connectionIdBytes
+      id = datagram.toString('latin1', SHORT_HEADER_CID_AT, end)
+    } else {
+      const end = LONG_HEADER_CID_AT + (datagram[LONG_HEADER_CID_AT - 1] ?? 0)
+      id = datagram.toString('latin1', LONG_HEADER_CID_AT, Math.min(end, datagram.length))
+    }
+    const served = this.#byId.get(id)
+    if (served === undefined) {
+      this.#stranger?.(datagram, from)
+      return
+    }
+    served.receive(datagram, from)
+    this.schedule(served)
+  }
+
+  readonly #tick = (): void => {
+    this.#tickPlanned = false
+    if (this.#closed) return
+    const dirty = this.#dirty
+    this.#dirty = []
+    const nowMs = this.now()
+    for (const served of dirty) {
+      served.scheduled = false
+      if (served.turn(nowMs)) this.schedule(served)
+    }
+    this.settleBurst()
+  }
+
+  #planTick(): void {
+    if (this.#tickPlanned || this.#blocked) return
+    this.#tickPlanned = true
+    setImmediate(this.#tick)
+  }
+
+  readonly #unblock = (): void => {
+    this.#blocked = false
+    if (this.#closed) return
+    this.settleBurst()
+    if (this.#dirty.length > 0) this.#planTick()
+  }
+}
+
+function keyOf(id: Uint8Array): string {
+  return Buffer.from(id.buffer, id.byteOffset, id.length).toString('latin1')
+}

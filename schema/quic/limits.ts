@@ -1,0 +1,47 @@
+/**
+ * Every bound of the transport, with its unit and its reason. docs/transport.md lists them.
+ */
+import { invariant } from '../wire/invariant.ts'
+
+const MIB = 1_048_576
+
+export const quicLimits = {
+  /** Bytes a peer may send on one stream before somebody reads them. */
+  streamWindowBytes: 16 * MIB,
+  /** Bytes a peer may send on all streams of a connection before somebody reads them. */
+  connectionWindowBytes: 64 * MIB,
+  /** Requests that each side may have open on a connection; more wait at their caller. */
+  streamsMax: 1_024,
+  /** Bytes of a datagram before the path is known to carry more: QUIC's minimum. */
+  datagramBytesMin: 1_200,
+  /** Largest datagram that quiche builds. */
+  datagramBytesMax: 16_383,
+  /** Bytes asked of the kernel for each socket buffer. */
+  socketBufferBytes: 4 * MIB,
+  /** Datagrams that one connection sends before the others get their turn. */
+  burstDatagrams: 64,
+  /** Bytes that one connection sends before the others get their turn. */
+  burstBytes: 262_144,
+  /** Datagrams that may wait in the process for the kernel to take them. */
+  socketQueueDatagrams: 256,
+  /** Milliseconds of silence after which a connection counts as lost. */
+  idleMs: 20_000,
+  /** Milliseconds of silence after which a client asks whether the server is there. */
+  keepAliveMs: 5_000,
+  /** Milliseconds a handshake may take. */
+  handshakeMs: 10_000,
+  /** Bytes of our connection ids. */
+  connectionIdBytes: 8,
+  /** Connections of one listener. */
+  connectionsMax: 8_192,
+  /** Connections of one listener from one address: many users can sit behind one. */
+  connectionsPerAddressMax: 4_096,
+  /** Handshakes in progress at one listener. */
+  handshakesMax: 1_024,
+  /** Handshakes in progress above which a newcomer must prove its address by a retry token. */
+  handshakesBeforeRetry: 64,
+  /** Milliseconds a retry token is good for. */
+  retryTokenMs: 10_000,
+} as const
+
+invariant(quicLimits.keepAliveMs * 3 < quicLimits.idleMs, 'three keep-alives may be lost')

@@ -1,0 +1,235 @@
+/**
+ * The serving end: accepts connections on one address and bounds what strangers can cost.
+ *
+ * A stranger's datagram costs a table look-up. A handshake starts only for a client of our QUIC
+ * version with a full-size first datagram; above a number of handshakes in progress the client must
+ * first prove its address; above the caps it is refused. Certificates can be replaced while serving.
+ */
+import { randomBytes } from 'node:crypto'
+import type { RemoteInfo } from 'node:dgram'
+import quiche from '@matrixai/quic/native/quiche.js'
+import type { Config, Header } from '@matrixai/quic/native/types.js'
+import type { Connection, TlsIdentity } from '../rpc/api.ts'
+import { MethodTable } from '../rpc/method-table.ts'
+import { invariant } from '../wire/invariant.ts'
+import { DfsError, STATUS } from '../wire/status.ts'
+import { formatAddress, parseAddress, type HostPort } from './address.ts'
+import type { Listener, ListenOptions } from './api.ts'
+import { createConfig } from './config.ts'
+import { QuicConnection } from './connection.ts'
+import { interfaceDatagramBytes } from './datagram-size.ts'
+import { Endpoint } from './endpoint.ts'
+import { quicLimits } from './limits.ts'
+import { RetryTokens } from './retry-token.ts'
+
+const LONG_HEADER = 0x80
+/** Milliseconds between looks whether a drain is complete. */
+const DRAIN_POLL_MS = 5
+const DRAIN_MS = 5_000
+
+/** Listens for connections. Throws DfsError `invalidArgument` for a bad address or certificate. */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  const endpoint = await Endpoint.bind(parseAddress(options.address), options.log)
+  try {
+    return new QuicListener(endpoint, options)
+  } catch (error) {
+    await endpoint.close()
+    throw error
+  }
+}
+
+class QuicListener implements Listener {
+  readonly address: string
+  readonly connections = new Set<Connection>()
+  readonly #endpoint: Endpoint
+  readonly #options: ListenOptions
+  readonly #methods: MethodTable
+  readonly #tokens = new RetryTokens(quicLimits.retryTokenMs)
+  readonly #all = new Set<QuicConnection>()
+  readonly #handshakes = new Set<QuicConnection>()
+  readonly #perAddress = new Map<string, number>()
+  /** By datagram size. */
+  #configs = new Map<number, Config>()
+  #identity: TlsIdentity
+  #closing: Promise<void> | undefined
+
+  constructor(endpoint: Endpoint, options: ListenOptions) {
+    invariant(options.service instanceof MethodTable, 'a service is a MethodTable')
+    this.#methods = options.service
+    this.#endpoint = endpoint
+    this.#options = options
+    this.#identity = options.identity
+    // Fails now rather than at the first client.
+    this.#config(quicLimits.datagramBytesMin)
+    this.address = formatAddress(endpoint.local)
+    endpoint.onStranger(this.#onStranger)
+  }
+
+  setIdentity(identity: TlsIdentity): void {
+    const before = this.#identity
+    this.#identity = identity
+    this.#configs = new Map()
+    try {
+      this.#config(quicLimits.datagramBytesMin)
+    } catch (error) {
+      this.#identity = before
+      throw error
+    }
+  }
+
+  async close(drainMs = DRAIN_MS): Promise<void> {
+    this.#closing ??= this.#drain(drainMs)
+    await this.#closing
+  }
+
+  async #drain(drainMs: number): Promise<void> {
+    const endMs = performance.now() + drainMs
+    for (const connection of this.#all) connection.session.draining = true
+    while (performance.now() < endMs && this.#busy()) {
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
+    }
+    const { wire } = STATUS.shuttingDown
+    for (const connection of this.#all) connection.closeWith(wire, 'the server is shutting down')
+    await this.#endpoint.close()
+  }
+
+  #busy(): boolean {
+    for (const connection of this.#all) if (connection.session.serving > 0) return true
+    return false
+  }
+
+  readonly #onStranger = (datagram: Buffer, from: RemoteInfo): void => {
+    if (((datagram[0] ?? 0) & LONG_HEADER) === 0) return
+    if (datagram.length < quicLimits.datagramBytesMin) return
+    let header: Header
+    try {
+      header = quiche.Header.fromSlice(datagram, quicLimits.connectionIdBytes)
+    } catch {
+      return
+    }
+    const remote = { host: from.address, port: from.port }
+    if (header.ty === quiche.Type.VersionNegotiation) return
+    if (!quiche.versionIsSupported(header.version)) {
+      this.#reply(remote, (out) => quiche.negotiateVersion(header.scid, header.dcid, out))
+      return
+    }
+    if (header.ty !== quiche.Type.Initial) return
+    this.#welcome(datagram, from, header, remote)
+  }
+
+  #welcome(datagram: Buffer, from: RemoteInfo, header: Header, remote: HostPort): void {
+    const token = header.token ?? new Uint8Array(0)
+    let originalId: Buffer | undefined
+    if (token.length > 0) {
+      originalId = this.#tokens.verify(token, remote, Date.now())
+      if (originalId === undefined) return
+    } else if (this.#handshakes.size >= quicLimits.handshakesBeforeRetry) {
+      const retryId = randomBytes(quicLimits.connectionIdBytes)
+      const fresh = this.#tokens.issue(header.dcid, remote, Date.now())
+      this.#reply(remote, (out) =>
+        quiche.retry(header.scid, header.dcid, retryId, fresh, header.version, out),
+      )
+      return
+    }
+    // With a token the client addresses us by the id that the retry gave it; we keep that.
+    const id =
+      originalId === undefined
+        ? randomBytes(quicLimits.connectionIdBytes)
+        : Buffer.from(header.dcid)
+    const connection = this.#accept(id, originalId, Buffer.from(header.dcid), remote)
+    if (connection === undefined) return
+    connection.receive(datagram, from)
+    const reason = this.#refusal(remote)
+    if (reason !== undefined) connection.refuse(reason)
+  }
+
+  #accept(
+    id: Buffer,
+    originalId: Buffer | undefined,
+    firstId: Buffer,
+    remote: HostPort,
+  ): QuicConnection | undefined {
+    // Beyond the caps a few are still answered, to be told so; beyond those, silence.
+    if (this.#handshakes.size >= quicLimits.handshakesMax) return undefined
+    const datagramBytes = interfaceDatagramBytes(remote.host)
+    const native = quiche.Connection.accept(
+      id,
+      originalId,
+      this.#endpoint.local,
+      remote,
+      this.#config(datagramBytes),
+    )
+    const connection = new QuicConnection({
+      native,
+      endpoint: this.#endpoint,
+      role: 'server',
+      remote,
+      ids: id.equals(firstId) ? [id] : [id, firstId],
+      methods: this.#methods,
+      log: this.#options.log,
+      counted: () => undefined,
+      datagramBytes,
+      onEstablished: this.#onEstablished,
+      onOver: (ended) => this.#onOver(ended, remote.host),
+    })
+    this.#all.add(connection)
+    this.#handshakes.add(connection)
+    this.#perAddress.set(remote.host, (this.#perAddress.get(remote.host) ?? 0) + 1)
+    return connection
+  }
+
+  #refusal(remote: HostPort): string | undefined {
+    if (this.#closing !== undefined) return 'shutting down'
+    if (this.#all.size > quicLimits.connectionsMax) {
+      return `${quicLimits.connectionsMax} connections are open already`
+    }
+    if ((this.#perAddress.get(remote.host) ?? 0) > quicLimits.connectionsPerAddressMax) {
+      return `${quicLimits.connectionsPerAddressMax} connections from your address already`
+    }
+    return undefined
+  }
+
+  readonly #onEstablished = (connection: QuicConnection): void => {
+    this.#handshakes.delete(connection)
+    if (this.#closing !== undefined) connection.session.draining = true
+    this.connections.add(connection)
+    this.#options.onConnection?.(connection)
+  }
+
+  #onOver(connection: QuicConnection, host: string): void {
+    this.#handshakes.delete(connection)
+    this.#all.delete(connection)
+    this.connections.delete(connection)
+    const count = (this.#perAddress.get(host) ?? 1) - 1
+    if (count === 0) this.#perAddress.delete(host)
+    else this.#perAddress.set(host, count)
+  }
+
+  #config(datagramBytesMax: number): Config {
+    let config = this.#configs.get(datagramBytesMax)
+    if (config === undefined) {
+      config = createConfig({
+        role: 'server',
+        identity: this.#identity,
+        caPem: this.#options.caPem,
+        datagramBytesMax,
+        keylog: false,
+        congestion: 'cubic',
+      })
+      this.#configs.set(datagramBytesMax, config)
+    }
+    return config
+  }
+
+  #reply(to: HostPort, write: (out: Uint8Array) => number): void {
+    const buffer = this.#endpoint.borrow(quicLimits.datagramBytesMin)
+    try {
+      this.#endpoint.send(buffer, write(buffer), to.port, to.host)
+    } catch (error) {
+      this.#endpoint.giveBack(buffer)
+      const reason = error instanceof DfsError ? error.message : String(error)
+      this.#options.log.debug({ to, reason }, 'no answer to a malformed first datagram')
+    }
+    this.#endpoint.settleBurst()
+  }
+}
