@@ -1,0 +1,231 @@
+/**
+ * Accounts: registering with an invitation and logging in with a password, each of which makes this
+ * machine a device of the user and yields the profile that opens sessions from then on.
+ *
+ * The password never leaves this process: OPAQUE (RFC 9807) proves it to the server and yields the
+ * export key, from which the master key is unwrapped. How hard a password is to guess for somebody
+ * who stole the server's records depends on Argon2id's parameters, which are pinned here and which
+ * no server can weaken. Hashing blocks the event loop for some tenths of a second.
+ */
+import { client as opaque, ready } from '@serenity-kit/opaque'
+import { methods } from '../../schema/methods.ts'
+import { Dialer } from '../../schema/quic/dialer.ts'
+import type { Peer } from '../../schema/quic/api.ts'
+import type { Log } from '../../schema/rpc/api.ts'
+import type { Account } from '../../schema/generated/metadata.ts'
+import { manifestDigest } from '../../schema/wire/content.ts'
+import { parseCredential } from '../../schema/wire/credential.ts'
+import { CLUSTER_ID_BYTES } from '../../schema/wire/session-proof.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import { InodeKey } from '../crypto/inode-key.ts'
+import { generateKey, unwrapKey, wrapKey } from '../crypto/key-wrap.ts'
+import type { WrapContext } from '../crypto/key-wrap.ts'
+import { Device } from './device.ts'
+import { metadataServerName, silentLog } from './server-names.ts'
+import type { Profile } from './profile.ts'
+
+/** Argon2id with 64 MiB and 3 passes (RFC 9106, second recommendation). */
+const KEY_STRETCHING = 'memory-constrained'
+/** The one text for a wrong password and an unknown user: which of the two is nobody's business. */
+const REFUSED = 'the user name or the password is wrong'
+
+const KIND_DIRECTORY = 2
+const ROOT_MODE = 0o700
+
+/** How a cluster is found and recognised: from a credential text, or from an older profile. */
+export interface ClusterTrust {
+  readonly addresses: readonly string[]
+  readonly caPem: string
+}
+
+export interface RegisterOptions {
+  /** The text that `dfs-metadata user add` printed. */
+  readonly invitation: string
+  readonly user: string
+  readonly password: string
+  /** What this machine is called in the list of devices. */
+  readonly deviceName: string
+  /** Who owns the root directory in its attributes; this process's user and group by default. */
+  readonly owner?: { readonly uid: number; readonly gid: number }
+  readonly log?: Log
+}
+
+/**
+ * Redeems an invitation: sets the password, makes the user's keys and root directory, and logs in.
+ * Throws `tokenInvalid` for a used, expired or foreign invitation, `serverUntrusted` when the server
+ * is not of the invitation's cluster.
+ */
+export async function registerAccount(options: RegisterOptions): Promise<Profile> {
+  const { addresses, secret, caPem } = parseCredential(options.invitation, 'invitation')
+  return withMetadata({ addresses, caPem }, options.log, async (peer) => {
+    await register(peer, secret, options)
+    return loginOn(peer, { ...options, cluster: { addresses, caPem } })
+  })
+}
+
+export interface LoginOptions {
+  readonly cluster: ClusterTrust
+  readonly user: string
+  readonly password: string
+  readonly deviceName: string
+  readonly log?: Log
+}
+
+/**
+ * Logs in with the password and makes this machine a device of the user. Throws `loginRefused` for
+ * a wrong password or an unknown user, `serverUntrusted` when the server is not of this cluster.
+ */
+export async function loginAccount(options: LoginOptions): Promise<Profile> {
+  return withMetadata(options.cluster, options.log, async (peer) => loginOn(peer, options))
+}
+
+/** The cluster that a text printed by `dfs-metadata card` names. Throws `tokenInvalid`. */
+export function clusterFromCard(card: string): ClusterTrust {
+  const { addresses, caPem } = parseCredential(card, 'cluster')
+  return { addresses, caPem }
+}
+
+async function withMetadata<T>(
+  { addresses, caPem }: ClusterTrust,
+  log: Log = silentLog,
+  body: (peer: Peer) => Promise<T>,
+): Promise<T> {
+  await ready
+  const dialer = new Dialer({ log })
+  try {
+    return await body(dialer.peer({ addresses, serverName: metadataServerName, caPem, log }))
+  } finally {
+    await dialer.close()
+  }
+}
+
+async function register(
+  peer: Peer,
+  invitation: Uint8Array,
+  options: RegisterOptions,
+): Promise<void> {
+  const { user } = options
+  const password = normalised(options.password)
+  const started = opaque.startRegistration({ password })
+  const { opaqueResponse } = await peer.call(methods.registerStart, {
+    invitation,
+    user,
+    opaqueRequest: started.registrationRequest,
+  })
+  const finished = fromServer('registration', () =>
+    opaque.finishRegistration({
+      password,
+      registrationResponse: opaqueResponse,
+      clientRegistrationState: started.clientRegistrationState,
+      keyStretching: KEY_STRETCHING,
+    }),
+  )
+  const exportKey = Buffer.from(finished.exportKey, 'base64url')
+  const masterKey = generateKey()
+  const rootKey = InodeKey.generate()
+  try {
+    await peer.call(methods.registerFinish, {
+      invitation,
+      user,
+      opaqueRecord: finished.registrationRecord,
+      wrappedMasterKey: wrapKey(exportKey, byPassword(user), masterKey),
+      wrappedRootKey: wrapKey(masterKey, rootOf(user), rootKey.secret),
+      root: rootKey.sealAttributes({
+        kind: KIND_DIRECTORY,
+        mode: ROOT_MODE,
+        uid: options.owner?.uid ?? process.getuid?.() ?? 0,
+        gid: options.owner?.gid ?? process.getgid?.() ?? 0,
+        rdev: 0,
+        size: 0,
+        mtime: BigInt(Date.now()) * 1_000_000n,
+        version: 1,
+        contentDigest: manifestDigest(new Uint8Array()),
+      }),
+    })
+  } finally {
+    exportKey.fill(0)
+    masterKey.fill(0)
+    rootKey.erase()
+  }
+}
+
+async function loginOn(peer: Peer, options: LoginOptions): Promise<Profile> {
+  const { account, exportKey } = await provePassword(peer, options)
+  const { user, cluster } = options
+  const device = Device.generate()
+  let masterKey: Buffer | undefined
+  try {
+    masterKey = unwrapKey(exportKey, byPassword(user), account.wrappedMasterKey)
+    const { device: id } = await peer.call(methods.addDevice, {
+      name: options.deviceName,
+      publicKey: device.publicKey,
+      wrappedMasterKey: device.wrapMasterKey(user, masterKey),
+    })
+    const challenge = await peer.call(methods.challenge, { device: id })
+    if (challenge.cluster.length !== CLUSTER_ID_BYTES) {
+      throw new DfsError('frameMalformed', 'the metadata server names no cluster')
+    }
+    return {
+      version: 1,
+      cluster: Buffer.from(challenge.cluster).toString('hex'),
+      addresses: [...cluster.addresses],
+      caPem: cluster.caPem,
+      user,
+      device: id,
+      ...device.toProfile(),
+    }
+  } finally {
+    exportKey.fill(0)
+    masterKey?.fill(0)
+  }
+}
+
+async function provePassword(
+  peer: Peer,
+  options: LoginOptions,
+): Promise<{ account: Account; exportKey: Buffer }> {
+  const password = normalised(options.password)
+  const started = opaque.startLogin({ password })
+  const { opaqueResponse } = await peer.call(methods.loginStart, {
+    user: options.user,
+    opaqueRequest: started.startLoginRequest,
+  })
+  const finished = fromServer('login', () =>
+    opaque.finishLogin({
+      password,
+      loginResponse: opaqueResponse,
+      clientLoginState: started.clientLoginState,
+      keyStretching: KEY_STRETCHING,
+    }),
+  )
+  if (finished === undefined) throw new DfsError('loginRefused', REFUSED)
+  const account = await peer.call(methods.loginFinish, {
+    opaqueFinish: finished.finishLoginRequest,
+  })
+  return { account, exportKey: Buffer.from(finished.exportKey, 'base64url') }
+}
+
+/** The same password typed on two systems must be the same bytes (RFC 8265 uses NFC too). */
+const normalised = (password: string): string => password.normalize('NFC')
+
+const byPassword = (user: string): WrapContext => ({ purpose: 'master by password', owner: user })
+const rootOf = (user: string): WrapContext => ({ purpose: 'root by master', owner: user })
+
+/** The secret of the user's root directory, out of what the server keeps. Throws `notAuthentic`. */
+export function unwrapRootKey(user: string, masterKey: Uint8Array, wrapped: Uint8Array): InodeKey {
+  const secret = unwrapKey(masterKey, rootOf(user), wrapped)
+  const key = new InodeKey(secret)
+  secret.fill(0)
+  return key
+}
+
+/** What the OPAQUE library throws is about the server's message: it is not even well-formed. */
+function fromServer<T>(what: string, step: () => T): T {
+  try {
+    return step()
+  } catch (cause) {
+    throw new DfsError('frameMalformed', `the server's answer to the ${what} is malformed`, {
+      cause,
+    })
+  }
+}

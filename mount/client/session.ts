@@ -1,0 +1,310 @@
+/**
+ * The session with the metadata server: opened by the device's key on each new connection, taken up
+ * again after a lost one, also across the server's restarts.
+ *
+ * Reads are repeated while their deadline lasts. Mutations carry an operation id and are repeated
+ * with the same id, so that they take effect exactly once, or fail; only when the server has ended
+ * the session meanwhile does a mutation whose answer was lost fail without it being known whether it
+ * took effect, and says so.
+ */
+import { performance } from 'node:perf_hooks'
+import type { Operation } from '../../schema/generated/common.ts'
+import type { OpenSessionResponse } from '../../schema/generated/metadata.ts'
+import { methods } from '../../schema/methods.ts'
+import type { Peer } from '../../schema/quic/api.ts'
+import type { Dialer } from '../../schema/quic/dialer.ts'
+import type { Connection, Log, Method } from '../../schema/rpc/api.ts'
+import { invariant } from '../../schema/wire/invariant.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import type { InodeKey } from '../crypto/inode-key.ts'
+import { unwrapRootKey } from './account.ts'
+import type { MetadataSession } from './api.ts'
+import { Device } from './device.ts'
+import { Holds } from './holds.ts'
+import { Operations, type OpenOperation } from './operations.ts'
+import type { Profile } from './profile.ts'
+import { pauseFor, pauseMs, retried } from './retry.ts'
+import { metadataServerName } from './server-names.ts'
+
+/** Milliseconds for which a mutation is repeated before it fails. */
+const MUTATION_DEADLINE_MS = 30_000
+/** Milliseconds that closing waits for the last releases. */
+const CLOSE_MS = 2_000
+/** Held inodes that one announcement carries: 8 bytes each, and the request has its bound. */
+const HELD_ANNOUNCED_MAX = 100_000
+
+interface OpenOptions {
+  readonly profile: Profile
+  readonly dialer: Dialer
+  readonly log: Log
+}
+
+/** What the server told when the session was opened first; it stays so. */
+interface Opened {
+  readonly userId: number
+  readonly rootInode: number
+  readonly rootKey: InodeKey
+}
+
+export class Session implements MetadataSession {
+  readonly #profile: Profile
+  readonly #device: Device
+  readonly #log: Log
+  readonly #peer: Peer
+  readonly #holds: Holds
+  readonly #operations = new Operations()
+  readonly #closing = new AbortController()
+  #session = 0
+  #opened: Opened | undefined
+  #replicas = 0
+  #writeQuorum = 0
+  #reconnecting = false
+
+  private constructor({ profile, dialer, log }: OpenOptions) {
+    this.#profile = profile
+    this.#device = Device.fromProfile(profile)
+    this.#log = log
+    this.#holds = new Holds(async (inodes) => this.#sendReleases(inodes), log)
+    this.#peer = dialer.peer({
+      addresses: profile.addresses,
+      serverName: metadataServerName,
+      caPem: profile.caPem,
+      onConnected: async (connection) => this.#openOn(connection),
+      log,
+    })
+  }
+
+  /**
+   * Opens a session. Throws `serverUntrusted` (another cluster), `loginRefused` or `notLoggedIn` (the
+   * device is not known any more), `notAuthentic` (the keys are not this user's), or why the metadata
+   * server cannot be reached.
+   */
+  static async open(options: OpenOptions): Promise<Session> {
+    const session = new Session(options)
+    try {
+      const { inode } = await session.read(methods.getInode, {
+        inode: await session.#firstRoot(),
+        hold: false,
+      })
+      session.rootKey.verifyAttributes(inode.attributes)
+      return session
+    } catch (error) {
+      await session.close()
+      throw error
+    }
+  }
+
+  get userId(): number {
+    return this.#known.userId
+  }
+
+  get rootInode(): number {
+    return this.#known.rootInode
+  }
+
+  get rootKey(): InodeKey {
+    return this.#known.rootKey
+  }
+
+  get replicas(): number {
+    return this.#replicas
+  }
+
+  get writeQuorum(): number {
+    return this.#writeQuorum
+  }
+
+  async read<Q, R>(method: Method<Q, R>, request: Q): Promise<R> {
+    const startedMs = performance.now()
+    try {
+      return await this.#peer.call(method, request)
+    } catch (error) {
+      if (!(error instanceof DfsError) || !mayPass(error) || this.#closing.signal.aborted)
+        throw error
+      const options = {
+        what: method.name,
+        deadlineMs: method.deadlineMs - (performance.now() - startedMs),
+        passing: mayPass,
+        signal: this.#closing.signal,
+      }
+      await pauseFor(pauseMs(0), options.signal, options.what)
+      return retried(options, async (leftMs) =>
+        this.#peer.call(method, request, { deadlineMs: Math.max(1, leftMs) }),
+      )
+    }
+  }
+
+  async mutate<Q extends { operation: Operation }, R>(
+    method: Method<Q, R>,
+    request: Omit<Q, 'operation'>,
+  ): Promise<R> {
+    invariant(method.replay === 'logged', `${method.name} is remembered by the server`)
+    const operation = this.#operations.begin()
+    try {
+      const deadlineMs = Math.max(MUTATION_DEADLINE_MS, method.deadlineMs)
+      const options = {
+        what: method.name,
+        deadlineMs,
+        passing: (error: DfsError) => mayPass(error) || error.code === 'deadlineExceeded',
+        signal: this.#closing.signal,
+      }
+      return await retried(options, async (leftMs) =>
+        this.#tryMutation(operation, method, request, leftMs),
+      )
+    } catch (error) {
+      throw operation.uncertain ? outcomeUnknown(method.name, error) : error
+    } finally {
+      this.#operations.end(operation)
+    }
+  }
+
+  held(inode: number): void {
+    this.#holds.add(inode)
+  }
+
+  release(inode: number): void {
+    this.#holds.release(inode)
+  }
+
+  /** Sends the last releases, gives up what is under way and closes the connection. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return
+    await this.#holds.close()
+    this.#closing.abort()
+    await this.#peer.close()
+    this.#opened?.rootKey.erase()
+  }
+
+  get #known(): Opened {
+    invariant(this.#opened !== undefined, 'the session was opened')
+    return this.#opened
+  }
+
+  /** Makes the peer connect, which opens the session; then the root is known. */
+  async #firstRoot(): Promise<number> {
+    await this.read(methods.statfs, {})
+    return this.rootInode
+  }
+
+  async #tryMutation<Q extends { operation: Operation }, R>(
+    operation: OpenOperation,
+    method: Method<Q, R>,
+    request: Omit<Q, 'operation'>,
+    leftMs: number,
+  ): Promise<R> {
+    if (operation.uncertain && this.#operations.outlivedSession(operation)) {
+      throw new DfsError('cancelled', 'the server ended the session meanwhile')
+    }
+    const wired = { ...request, operation: this.#operations.wire(operation) } as unknown as Q
+    try {
+      const response = await this.#peer.call(method, wired, {
+        deadlineMs: Math.max(1, Math.min(leftMs, method.deadlineMs)),
+        // The first attempt has nothing to be abandoned for, and most succeed.
+        ...(operation.uncertain ? { signal: operation.signal } : undefined),
+      })
+      operation.uncertain = false
+      return response
+    } catch (error) {
+      if (error instanceof DfsError) {
+        if (error.code === 'connectionLost' || error.code === 'deadlineExceeded') {
+          operation.uncertain = true
+        } else if (!mayPass(error) && error.code !== 'cancelled') {
+          // The server's own answer: it is certain now.
+          operation.uncertain = false
+        }
+      }
+      throw error
+    }
+  }
+
+  async #sendReleases(inodes: number[]): Promise<void> {
+    await this.#peer.call(methods.release, { inodes }, { deadlineMs: CLOSE_MS })
+  }
+
+  /** Runs on each new connection before anything else does. */
+  async #openOn(connection: Connection): Promise<void> {
+    const { device, cluster } = this.#profile
+    const challenge = await connection.call(methods.challenge, { device })
+    if (Buffer.from(challenge.cluster).toString('hex') !== cluster) {
+      throw new DfsError('serverUntrusted', 'the metadata server belongs to another cluster')
+    }
+    const held = this.#holds.inodes()
+    if (held.length > HELD_ANNOUNCED_MAX) {
+      this.#log.error({ held: held.length }, 'more open files than can be announced to the server')
+      held.length = HELD_ANNOUNCED_MAX
+    }
+    const response = await connection.call(methods.openSession, {
+      device,
+      signature: this.#device.prove({ ...challenge, device }),
+      session: this.#session,
+      held,
+    })
+    this.#accept(response)
+    void connection.closed.then(async () => this.#reconnect())
+  }
+
+  #accept(response: OpenSessionResponse): void {
+    const { account, session, replicas, writeQuorum } = response
+    if (this.#opened === undefined) this.#opened = this.#unwrap(response)
+    const { userId, rootInode } = this.#opened
+    if (account.userId !== userId || account.rootInode !== rootInode) {
+      throw new DfsError('notAuthentic', "the metadata server took this session for another user's")
+    }
+    if (this.#session !== 0 && this.#session !== session) {
+      this.#log.warn({ ended: this.#session, session }, 'the server had ended the session')
+      this.#operations.sessionLost()
+    }
+    this.#session = session
+    this.#replicas = replicas
+    this.#writeQuorum = writeQuorum
+  }
+
+  #unwrap({ account }: OpenSessionResponse): Opened {
+    const { user } = this.#profile
+    const masterKey = this.#device.unwrapMasterKey(user, account.wrappedMasterKey)
+    try {
+      const rootKey = unwrapRootKey(user, masterKey, account.wrappedRootKey)
+      return { userId: account.userId, rootInode: account.rootInode, rootKey }
+    } finally {
+      masterKey.fill(0)
+    }
+  }
+
+  /** Without a request to make: the server ends a session whose client stays away. */
+  async #reconnect(): Promise<void> {
+    if (this.#reconnecting || this.#closing.signal.aborted) return
+    this.#reconnecting = true
+    try {
+      for (let failures = 0; this.#peer.connection === undefined; failures++) {
+        await pauseFor(pauseMs(failures), this.#closing.signal, 'reconnecting')
+        await this.#peer.call(methods.statfs, {}).catch((error: unknown) => {
+          this.#log.warn({ err: error }, 'the metadata server is out of reach')
+        })
+      }
+    } catch (error) {
+      if (!(error instanceof DfsError) || error.code !== 'cancelled') throw error
+    } finally {
+      this.#reconnecting = false
+    }
+  }
+}
+
+/** Whether the same request may succeed a moment later at the same server. */
+function mayPass(error: DfsError): boolean {
+  switch (error.code) {
+    case 'connectionLost':
+    case 'connectionRefused':
+    case 'tooManyRequests':
+    case 'shuttingDown':
+    case 'tooFewServers':
+      return true
+    default:
+      return false
+  }
+}
+
+function outcomeUnknown(name: string, cause: unknown): DfsError {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  const detail = `${name}: it is not known whether it took effect: ${why}`
+  return new DfsError('connectionLost', detail, { cause })
+}
