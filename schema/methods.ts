@@ -67,6 +67,8 @@ export const methods = {
   openSession: method(7, 'openSession', meta.OpenSessionRequest, meta.OpenSessionResponse, {
     requestBytesMax: LARGE,
   }),
+  /** Asks any server whether it is there: any answer says so, also that it does not serve this. */
+  ping: method(8, 'ping', meta.Empty, meta.Empty, { deadlineMs: 2_000 }),
 
   resolve: method(20, 'resolve', meta.ResolveRequest, meta.ResolveResponse, {
     requestBytesMax: 131_072,

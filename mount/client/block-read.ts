@@ -16,7 +16,8 @@ import { DfsError } from '../../schema/wire/status.ts'
 import { blocksOf, ChunkOpener, sealedBytesOf } from '../crypto/chunk-cipher.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 import type { ChunkserverPool } from './chunkserver-pool.ts'
-import type { ServerHealth } from './server-health.ts'
+import { SILENCE_MS } from './liveness.ts'
+import { LATE_MS_MAX, type ServerHealth } from './server-health.ts'
 
 /** Milliseconds without progress after which a replica is given up. */
 const STALL_MS = 10_000
@@ -135,7 +136,7 @@ export class BlockRead {
   /** Looks after a while whether anything moves. */
   #watch(): void {
     clearTimeout(this.#timer)
-    const waitMs = this.#replicas.length > 0 ? this.#parts.health.lateMs : STALL_MS
+    const waitMs = this.#replicas.length > 0 ? this.#parts.health.lateMs : LATE_MS_MAX
     this.#timer = setTimeout(() => this.#look(), waitMs)
   }
 
@@ -146,6 +147,7 @@ export class BlockRead {
       const stillMs = nowMs - attempt.progressMs
       if (stillMs < this.#parts.health.lateMs) moving = true
       else if (stillMs >= STALL_MS) attempt.giveUp()
+      else if (stillMs >= SILENCE_MS) this.#parts.pool.suspect(attempt.server.id)
     }
     if (!moving && this.#replicas.length > 0) this.#next()
     else this.#watch()

@@ -16,6 +16,7 @@ import { methods } from '../../schema/methods.ts'
 import type { Peer } from '../../schema/quic/api.ts'
 import type { Call } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
+import { SILENCE_MS } from './liveness.ts'
 import type { SealedChunk } from './sealed-chunk.ts'
 
 /** Milliseconds in which a server must take something, and answer after the last byte. */
@@ -31,6 +32,8 @@ export interface UploadOptions {
   readonly ticket: Uint8Array
   readonly sealed: SealedChunk
   readonly peer: Peer
+  /** Called when a server takes nothing for a while. */
+  readonly suspect: (server: number) => void
   /** Who is to have the chunk; `peer` is the first of them. */
   readonly chain: readonly [ServerAddress, ...ServerAddress[]]
 }
@@ -103,7 +106,10 @@ export class ChunkUpload {
       this.cancel(new DfsError('cancelled', `${where}: nothing to send for ${IDLE_MS} ms`))
     } else if ((this.#phase === 'sending' || this.#phase === 'connecting') && stillMs > STALL_MS) {
       this.cancel(new DfsError('deadlineExceeded', `${where}: took nothing for ${STALL_MS} ms`))
-    } else if (this.#phase === 'answering' && stillMs > ANSWER_MS) {
+    } else if (this.#phase !== 'idle' && stillMs > SILENCE_MS) {
+      this.#options.suspect(chain[0].id)
+    }
+    if (this.#phase === 'answering' && stillMs > ANSWER_MS) {
       this.cancel(new DfsError('deadlineExceeded', `${where}: not durable after ${ANSWER_MS} ms`))
     }
   }

@@ -193,6 +193,7 @@ export class Writer implements ChunkWriter, BudgetHolder {
       ticket,
       sealed: this.#sealed,
       peer: pool.peer(chain[0]),
+      suspect: (server) => pool.suspect(server),
       chain,
     })
     this.#upload = upload

@@ -6,6 +6,7 @@ import type { ServerAddress } from '../../schema/generated/common.ts'
 import type { Peer } from '../../schema/quic/api.ts'
 import type { Dialer } from '../../schema/quic/dialer.ts'
 import type { Log } from '../../schema/rpc/api.ts'
+import { probe } from './liveness.ts'
 import { chunkserverName } from './server-names.ts'
 
 /** Chunkservers to which a connection is kept. */
@@ -49,6 +50,15 @@ export class ChunkserverPool {
     this.#peers.set(id, { peer, addresses: joined })
     this.#trim()
     return peer
+  }
+
+  /** The server takes or sends nothing: finds out whether it is gone. */
+  suspect(id: number): void {
+    const pooled = this.#peers.get(id)
+    if (pooled === undefined) return
+    probe(pooled.peer, this.#log).catch((error: unknown) => {
+      this.#log.warn({ err: error, server: id }, 'closing a silent connection failed')
+    })
   }
 
   async close(): Promise<void> {

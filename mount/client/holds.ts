@@ -2,9 +2,9 @@
  * Which inodes this session holds open, and the telling of the server when it no longer does.
  *
  * The server counts a hold for each request that asked for one; each `release` undoes one of them.
- * Releases are collected for a moment and sent together. They wait for nobody; one whose answer is
- * lost is not repeated, since undoing twice could undo somebody else's hold: an inode held too long
- * at the server is let go with the session.
+ * Releases are collected for a moment and sent together; nobody waits for them. One that is lost with
+ * its connection is not repeated: on the next connection the session announces all that it holds,
+ * which replaces what the server has counted.
  */
 import type { Log } from '../../schema/rpc/api.ts'
 
@@ -13,7 +13,7 @@ const COLLECT_MS = 20
 const BATCH_MAX = 1_000
 
 export class Holds {
-  readonly #send: (inodes: number[]) => Promise<void>
+  readonly #send: (inodes: number[]) => Promise<unknown>
   readonly #log: Log
   readonly #counts = new Map<number, number>()
   #released: number[] = []
@@ -21,14 +21,19 @@ export class Holds {
   readonly #sending = new Set<Promise<void>>()
 
   /** `send` carries releases to the server; its failures are logged. */
-  constructor(send: (inodes: number[]) => Promise<void>, log: Log) {
+  constructor(send: (inodes: number[]) => Promise<unknown>, log: Log) {
     this.#send = send
     this.#log = log
   }
 
-  /** Inodes held now. */
-  inodes(): number[] {
-    return [...this.#counts.keys()]
+  /** All holds, an inode as often as it is held, to be told to the server instead of releases. */
+  announce(): number[] {
+    this.#released = []
+    const all: number[] = []
+    for (const [inode, count] of this.#counts) {
+      for (let held = 0; held < count; held++) all.push(inode)
+    }
+    return all
   }
 
   add(inode: number): void {
@@ -60,13 +65,19 @@ export class Holds {
     if (this.#released.length === 0) return
     const inodes = this.#released
     this.#released = []
-    const sending = this.#send(inodes).catch((error: unknown) => {
-      this.#log.warn(
-        { err: error, inodes: inodes.length },
-        'inodes stay held until the session ends',
-      )
-    })
+    const sending = this.#sendOnce(inodes)
     this.#sending.add(sending)
     void sending.then(() => this.#sending.delete(sending))
+  }
+
+  async #sendOnce(inodes: number[]): Promise<void> {
+    try {
+      await this.#send(inodes)
+    } catch (error) {
+      this.#log.warn(
+        { err: error, inodes: inodes.length },
+        'inodes stay held at the server for now',
+      )
+    }
   }
 }

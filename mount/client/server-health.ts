@@ -16,7 +16,7 @@ const UNKNOWN_MS = 5
 /** An answer is late after this multiple of the usual time, within these bounds in milliseconds. */
 const LATE_FACTOR = 4
 const LATE_MS_MIN = 150
-const LATE_MS_MAX = 1_000
+export const LATE_MS_MAX = 1_000
 /** Answers over which the median is taken, and how many there must be. */
 const SAMPLES_MAX = 64
 const SAMPLES_MIN = 8

@@ -13,7 +13,7 @@ import type { OpenSessionResponse } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
 import type { Peer } from '../../schema/quic/api.ts'
 import type { Dialer } from '../../schema/quic/dialer.ts'
-import type { Connection, Log, Method } from '../../schema/rpc/api.ts'
+import type { CallOptions, Connection, Log, Method } from '../../schema/rpc/api.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
@@ -21,6 +21,7 @@ import { unwrapRootKey } from './account.ts'
 import type { MetadataSession } from './api.ts'
 import { Device } from './device.ts'
 import { Holds } from './holds.ts'
+import { Liveness } from './liveness.ts'
 import { Operations, type OpenOperation } from './operations.ts'
 import type { Profile } from './profile.ts'
 import { pauseFor, pauseMs, retried } from './retry.ts'
@@ -30,7 +31,7 @@ import { metadataServerName } from './server-names.ts'
 const MUTATION_DEADLINE_MS = 30_000
 /** Milliseconds that closing waits for the last releases. */
 const CLOSE_MS = 2_000
-/** Held inodes that one announcement carries: 8 bytes each, and the request has its bound. */
+/** Holds that one announcement carries: 8 bytes each, and the request has its bound. */
 const HELD_ANNOUNCED_MAX = 100_000
 
 interface OpenOptions {
@@ -52,6 +53,7 @@ export class Session implements MetadataSession {
   readonly #log: Log
   readonly #peer: Peer
   readonly #holds: Holds
+  readonly #liveness: Liveness
   readonly #operations = new Operations()
   readonly #closing = new AbortController()
   #session = 0
@@ -65,6 +67,7 @@ export class Session implements MetadataSession {
     this.#device = Device.fromProfile(profile)
     this.#log = log
     this.#holds = new Holds(async (inodes) => this.#sendReleases(inodes), log)
+    this.#liveness = new Liveness(() => this.#peer, log)
     this.#peer = dialer.peer({
       addresses: profile.addresses,
       serverName: metadataServerName,
@@ -117,7 +120,7 @@ export class Session implements MetadataSession {
   async read<Q, R>(method: Method<Q, R>, request: Q): Promise<R> {
     const startedMs = performance.now()
     try {
-      return await this.#peer.call(method, request)
+      return await this.#call(method, request)
     } catch (error) {
       if (!(error instanceof DfsError) || !mayPass(error) || this.#closing.signal.aborted)
         throw error
@@ -129,7 +132,7 @@ export class Session implements MetadataSession {
       }
       await pauseFor(pauseMs(0), options.signal, options.what)
       return retried(options, async (leftMs) =>
-        this.#peer.call(method, request, { deadlineMs: Math.max(1, leftMs) }),
+        this.#call(method, request, { deadlineMs: Math.max(1, leftMs) }),
       )
     }
   }
@@ -171,6 +174,7 @@ export class Session implements MetadataSession {
     if (this.#closing.signal.aborted) return
     await this.#holds.close()
     this.#closing.abort()
+    this.#liveness.stop()
     await this.#peer.close()
     this.#opened?.rootKey.erase()
   }
@@ -178,6 +182,15 @@ export class Session implements MetadataSession {
   get #known(): Opened {
     invariant(this.#opened !== undefined, 'the session was opened')
     return this.#opened
+  }
+
+  async #call<Q, R>(method: Method<Q, R>, request: Q, options?: CallOptions): Promise<R> {
+    this.#liveness.began()
+    try {
+      return await this.#peer.call(method, request, options)
+    } finally {
+      this.#liveness.ended()
+    }
   }
 
   /** Makes the peer connect, which opens the session; then the root is known. */
@@ -197,7 +210,7 @@ export class Session implements MetadataSession {
     }
     const wired = { ...request, operation: this.#operations.wire(operation) } as unknown as Q
     try {
-      const response = await this.#peer.call(method, wired, {
+      const response = await this.#call(method, wired, {
         deadlineMs: Math.max(1, Math.min(leftMs, method.deadlineMs)),
         // The first attempt has nothing to be abandoned for, and most succeed.
         ...(operation.uncertain ? { signal: operation.signal } : undefined),
@@ -217,8 +230,9 @@ export class Session implements MetadataSession {
     }
   }
 
-  async #sendReleases(inodes: number[]): Promise<void> {
-    await this.#peer.call(methods.release, { inodes }, { deadlineMs: CLOSE_MS })
+  /** Only over a live connection: a new one begins with an announcement that includes them. */
+  async #sendReleases(inodes: number[]): Promise<unknown> {
+    return this.#peer.connection?.call(methods.release, { inodes }, { deadlineMs: CLOSE_MS })
   }
 
   /** Runs on each new connection before anything else does. */
@@ -228,9 +242,9 @@ export class Session implements MetadataSession {
     if (Buffer.from(challenge.cluster).toString('hex') !== cluster) {
       throw new DfsError('serverUntrusted', 'the metadata server belongs to another cluster')
     }
-    const held = this.#holds.inodes()
+    const held = this.#holds.announce()
     if (held.length > HELD_ANNOUNCED_MAX) {
-      this.#log.error({ held: held.length }, 'more open files than can be announced to the server')
+      this.#log.error({ held: held.length }, 'more holds than can be announced to the server')
       held.length = HELD_ANNOUNCED_MAX
     }
     const response = await connection.call(methods.openSession, {
