@@ -54,6 +54,8 @@ export interface ChunkRecord {
   writtenMs: number
   /** The sealed bytes are in RocksDB; otherwise in a file of their own. */
   small: boolean
+  /** Not served any more; the reason stands in ChunkDamage. */
+  damaged: boolean
   /** Of a small chunk: its sealing header and the CRC-32 of its one block. A file holds its own. */
   header: Uint8Array
   crc: number
@@ -61,12 +63,13 @@ export interface ChunkRecord {
 
 export function putChunkRecord(b: Encoder, v: ChunkRecord): number {
   const header = b.bytes(v.header)
-  b.startObject(5)
+  b.startObject(6)
   b.addFieldInt32(0, v.sealedBytes, 0)
   b.addFieldU64(1, v.writtenMs, 0)
   b.addFieldInt8(2, v.small ? 1 : 0, 0)
-  b.addFieldInt32(4, v.crc, 0)
-  b.addFieldOffset(3, header, 0)
+  b.addFieldInt8(3, v.damaged ? 1 : 0, 0)
+  b.addFieldInt32(5, v.crc, 0)
+  b.addFieldOffset(4, header, 0)
   return b.endObject()
 }
 
@@ -75,8 +78,9 @@ export function getChunkRecord(r: Reader, t: number): ChunkRecord {
     sealedBytes: r.u32Field(t, 0),
     writtenMs: r.u64Field(t, 1),
     small: r.boolField(t, 2),
-    header: r.byteVector(r.field(t, 3)),
-    crc: r.u32Field(t, 4),
+    damaged: r.boolField(t, 3),
+    header: r.byteVector(r.field(t, 4)),
+    crc: r.u32Field(t, 5),
   }
 }
 

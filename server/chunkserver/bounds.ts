@@ -1,0 +1,92 @@
+/**
+ * Every bound of the chunkserver, with its unit and its reason.
+ *
+ * Memory is what requests may hold at once (`writeBudgetBytes` for each length of chain,
+ * `readBudgetBytes`), the index's caches, and a fixed record for each open file; the number of
+ * chunks does not enter.
+ */
+import { invariant } from '../../schema/wire/invariant.ts'
+import { limits } from '../../schema/wire/limits.ts'
+
+const MIB = 1_048_576
+
+export const bounds = {
+  /**
+   * Sealed bytes up to which a chunk lives in RocksDB, where many share one sync. One block: an index
+   * record holds one checksum.
+   */
+  smallChunkBytesMax: limits.sealedBlockBytes,
+  /** Blocks of one write to a chunk file, of one piece forwarded to the next server. */
+  writePieceBlocks: 4,
+  /** Blocks of one read from a chunk file. */
+  readPieceBlocks: 8,
+  /** Buffers that a transfer fills in turns: one is on its way while the next is made ready. */
+  transferBuffers: 2,
+  /**
+   * Bytes that writes may hold, separately for each number of servers still behind this one. A write
+   * waits only for writes of shorter chains, so two servers never wait for each other.
+   */
+  writeBudgetBytes: 24 * MIB,
+  /** Bytes that reads may hold. */
+  readBudgetBytes: 64 * MIB,
+  /** Requests that may wait for their share of a budget; more are refused `tooManyRequests`. */
+  waitingRequestsMax: 512,
+  /** Bytes written to a file between two syncs: writing back starts while more is on its way. */
+  syncEveryBytes: 8 * MIB,
+  /** Chunk files kept open for reading, each with its checksums (at most 4.2 KiB). */
+  openFilesMax: 512,
+  /** Directories remembered to exist durably. */
+  knownDirectoriesMax: 4_096,
+  /** Changes that one synced batch of the index may hold, and their bytes. */
+  batchChangesMax: 4_096,
+  batchBytesMax: 8 * MIB,
+  /** Milliseconds to reach the next server of a chain before it counts as failed. */
+  chainConnectMs: 3_000,
+  /** Milliseconds that the next server may take no byte before it counts as failed. */
+  chainStallMs: 10_000,
+  /** Milliseconds for the chain's answer after its last byte. */
+  chainAnswerMs: 20_000,
+  /** Chunkservers that chains were sent to, whose connections are kept. */
+  serverPeersMax: 512,
+  /** Milliseconds that a reader may take no byte before its request is given up. */
+  readStallMs: 20_000,
+  /** Bytes of text that a failure of the chain carries. */
+  failureDetailBytesMax: 256,
+  /** Milliseconds that a plan lives at most (the metadata server's write tickets). */
+  planLifeMs: 3_600_000,
+  /** Milliseconds beyond a plan's life for clocks that differ and commits under way. */
+  planMarginMs: 600_000,
+  /** Ids of each kind that one heartbeat carries. */
+  heartbeatDeletedMax: 10_000,
+  heartbeatUnconfirmedMax: 1_000,
+  heartbeatDamagedMax: 100,
+  /** Milliseconds between two passes over the unconfirmed and over the damaged chunks. */
+  reportPauseMs: 30_000,
+  /** Milliseconds for a heartbeat's answer. */
+  heartbeatDeadlineMs: 5_000,
+  /** Orders to delete that are carried out between two heartbeats. */
+  deletesPerBatchMax: 1_000,
+  /** Milliseconds between heartbeats until the metadata server says otherwise, and its bounds. */
+  heartbeatMs: 1_000,
+  heartbeatMsMin: 50,
+  heartbeatMsMax: 60_000,
+  /** Milliseconds for which a measurement of free space is good. */
+  spaceAgeMs: 250,
+  /** Free space that is left alone unless told otherwise: the smaller of the two. */
+  reserveBytes: 1_024 * MIB,
+  reservePercent: 1,
+  /** Bytes a second that scrubbing reads unless told otherwise. */
+  scrubBytesPerSecond: 8 * MIB,
+  /** Milliseconds between two records of where scrubbing is. */
+  scrubSaveMs: 30_000,
+  /** Milliseconds that a round of scrubbing takes at least, so that few chunks rest too. */
+  scrubRoundMsMin: 3_600_000,
+  /** Milliseconds given to open requests at a stop. */
+  drainMs: 5_000,
+} as const
+
+invariant(limits.chunkBlocksMax % bounds.writePieceBlocks === 0, 'a chunk is whole pieces')
+invariant(
+  bounds.syncEveryBytes > bounds.writePieceBlocks * limits.sealedBlockBytes,
+  'several pieces between two syncs',
+)

@@ -1,0 +1,276 @@
+/**
+ * The chunk store on files and RocksDB: chunks above one block are files of their own, smaller ones
+ * live in the index, where many share one sync.
+ *
+ * Order of a write: file synced, renamed, directory synced, index record synced. Order of a delete:
+ * file unlinked, then the record. So a crash leaves at worst a file without a record, which
+ * `recoverFiles` takes up again, or a record without a file, which answers `chunkMissing` until the
+ * order to delete it is repeated.
+ */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { ChunkRecord, ChunkTotals } from '../../schema/generated/chunk-index.ts'
+import type { Log } from '../../schema/rpc/api.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import { ChunkFileWriter, chunkPath, type ChunkPaths } from './chunk-file-writer.ts'
+import { ChunkIndex } from './chunk-index.ts'
+import { FileChunkReader, SmallChunkReader } from './chunk-readers.ts'
+import type { ChunkReader, ChunkStore, ChunkWriter } from './chunk-store.ts'
+import {
+  NewChunkWriter,
+  RepeatedChunkWriter,
+  type ChunkSink,
+  type StoredChunk,
+} from './chunk-writers.ts'
+import { diskError, removeFile, syncDirectory } from './disk.ts'
+import { DurableDirectories } from './durable-directories.ts'
+import { OpenFiles } from './open-files.ts'
+
+export interface DiskChunkStoreOptions {
+  /** The chunkserver's directory; `chunks` and `index` are below it. */
+  readonly directory: string
+  readonly log: Log
+  /** The index cannot be written any more: every later write fails, so the process should end. */
+  readonly onFailure: (error: DfsError) => void
+}
+
+export class DiskChunkStore implements ChunkStore {
+  readonly paths: ChunkPaths
+  readonly index: ChunkIndex
+  readonly #log: Log
+  readonly #directories: DurableDirectories
+  readonly #files = new OpenFiles()
+  /** Ids that are being written, deleted or marked: one at a time. */
+  readonly #busy = new Set<number>()
+  readonly #sink: ChunkSink
+  #damageFound = 0
+
+  private constructor(index: ChunkIndex, paths: ChunkPaths, log: Log) {
+    this.index = index
+    this.paths = paths
+    this.#log = log
+    this.#directories = new DurableDirectories(paths.root)
+    this.#sink = {
+      createFile: (chunk) => ChunkFileWriter.create(paths, this.#directories, chunk),
+      indexFile: (meta) =>
+        index.add(meta.chunk, recordOf(meta.sealedBytes, meta.writtenMs, { small: false })),
+      storeSmall: ({ chunk, sealedBytes, writtenMs, header, crcs }, payload) =>
+        index.add(
+          chunk,
+          recordOf(sealedBytes, writtenMs, { small: true, header, crc: crcs[0] ?? 0 }),
+          payload,
+        ),
+      done: (chunk) => this.release(chunk),
+    }
+  }
+
+  /** Opens or makes the store. Throws `directoryInUse`, `diskFailed`, `versionMismatch`. */
+  static async open(options: DiskChunkStoreOptions): Promise<DiskChunkStore> {
+    const { directory, log, onFailure } = options
+    const root = join(directory, 'chunks')
+    const paths = { root, incoming: join(root, 'incoming'), lost: join(root, 'lost') }
+    try {
+      await mkdir(paths.incoming, { recursive: true, mode: 0o700 })
+      await mkdir(paths.lost, { recursive: true, mode: 0o700 })
+      await syncDirectory(root)
+      await syncDirectory(directory)
+    } catch (error) {
+      throw diskError('prepare', root, error)
+    }
+    const index = await ChunkIndex.open(join(directory, 'index'), onFailure)
+    return new DiskChunkStore(index, paths, log)
+  }
+
+  get totals(): ChunkTotals {
+    return this.index.totals
+  }
+
+  /** Damaged copies found since the start. */
+  get damageFound(): number {
+    return this.#damageFound
+  }
+
+  async create(chunk: number, header: Uint8Array): Promise<ChunkWriter> {
+    if (!this.claim(chunk)) {
+      throw new DfsError('tooManyRequests', `chunk ${chunk} is being written or deleted; repeat it`)
+    }
+    try {
+      const record = await this.#record(chunk)
+      if (record === undefined) return new NewChunkWriter(chunk, header, this.#sink)
+      const stored = await this.#stored(chunk, record)
+      if (!Buffer.from(header).equals(stored.header)) {
+        throw new DfsError('chunkExists', `chunk ${chunk} is stored here with another header`)
+      }
+      return new RepeatedChunkWriter(stored, () => this.release(chunk))
+    } catch (error) {
+      this.release(chunk)
+      throw error
+    }
+  }
+
+  async open(chunk: number): Promise<ChunkReader> {
+    const record = await this.#record(chunk)
+    if (record === undefined) throw new DfsError('chunkMissing', `chunk ${chunk} is not here`)
+    return this.#reader(chunk, record)
+  }
+
+  /** As {@link open}, but damage that it finds is not noted: for checks that change nothing. */
+  async inspect(chunk: number): Promise<ChunkReader> {
+    const record = await this.#record(chunk)
+    if (record === undefined) throw new DfsError('chunkMissing', `chunk ${chunk} is not here`)
+    return this.#reader(chunk, record, () => undefined)
+  }
+
+  async delete(chunks: readonly number[]): Promise<number[]> {
+    const claimed = chunks.filter((chunk) => this.claim(chunk))
+    try {
+      await Promise.all(claimed.map((chunk) => this.#delete(chunk)))
+    } finally {
+      for (const chunk of claimed) this.release(chunk)
+    }
+    return claimed
+  }
+
+  confirm(chunks: readonly number[]): Promise<void> {
+    return this.index.confirm(chunks)
+  }
+
+  unconfirmed(options: {
+    readonly beforeMs: number
+    readonly limit: number
+    readonly after: Buffer | undefined
+  }): Promise<{ readonly chunks: number[]; readonly last: Buffer | undefined }> {
+    return this.index.unconfirmed(options)
+  }
+
+  damaged(after: number, limit: number): Promise<number[]> {
+    return this.index.damaged(after + 1, limit)
+  }
+
+  /** Reserves an id; false when somebody else has it. */
+  claim(chunk: number): boolean {
+    if (this.#busy.has(chunk)) return false
+    this.#busy.add(chunk)
+    return true
+  }
+
+  release(chunk: number): void {
+    this.#busy.delete(chunk)
+  }
+
+  /** Refuses the chunk from now on, durably. A chunk that is being deleted is passed over. */
+  async markDamaged(chunk: number, reason: string): Promise<void> {
+    if (!this.claim(chunk)) return
+    try {
+      const record = await this.#readable(chunk)
+      if (record === undefined || record === 'corrupt' || record.damaged) return
+      this.#files.forget(chunk)
+      this.#damageFound++
+      const path = record.small ? 'index' : chunkPath(this.paths, chunk)
+      this.#log.error(
+        { chunk, path, reason, damageFound: this.#damageFound },
+        'this copy of a chunk is damaged and not served any more; other replicas are used',
+      )
+      await this.index.markDamaged(chunk, record, { reason, foundMs: Date.now() })
+    } finally {
+      this.release(chunk)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#files.clear()
+    await this.index.close()
+  }
+
+  async #reader(
+    chunk: number,
+    record: ChunkRecord,
+    onDamage = this.#noteDamage(chunk),
+  ): Promise<FileChunkReader | SmallChunkReader> {
+    if (record.damaged) {
+      const damage = await this.index.damageOf(chunk)
+      throw new DfsError('chunkCorrupt', `chunk ${chunk}: ${damage?.reason ?? 'damaged'}`)
+    }
+    if (record.small) {
+      const payload = await this.#payload(chunk)
+      // Deleted between the two reads.
+      if (payload === undefined && (await this.#readable(chunk)) === undefined) {
+        throw new DfsError('chunkMissing', `chunk ${chunk} is not here any more`)
+      }
+      return SmallChunkReader.open(chunk, record, payload, onDamage)
+    }
+    try {
+      const file = await this.#files.acquire(chunk, chunkPath(this.paths, chunk))
+      return new FileChunkReader(file, onDamage)
+    } catch (error) {
+      if (error instanceof DfsError && error.code !== 'diskFailed') onDamage(error.message)
+      throw error
+    }
+  }
+
+  #noteDamage(chunk: number): (reason: string) => void {
+    return (reason) => {
+      this.markDamaged(chunk, reason).catch((error: unknown) => {
+        this.#log.error({ chunk, err: error }, 'cannot note that a chunk is damaged')
+      })
+    }
+  }
+
+  async #stored(chunk: number, record: ChunkRecord): Promise<StoredChunk> {
+    const reader = await this.#reader(chunk, record)
+    const { header, sealedBytes, crcs } = reader
+    reader.close()
+    return { chunk, header, sealedBytes, crcs }
+  }
+
+  /** The record; a damaged one is a damaged chunk. */
+  async #record(chunk: number): Promise<ChunkRecord | undefined> {
+    const record = await this.#readable(chunk)
+    if (record !== 'corrupt') return record
+    throw new DfsError('chunkCorrupt', `the index record of chunk ${chunk} is damaged`)
+  }
+
+  async #readable(chunk: number): Promise<ChunkRecord | undefined | 'corrupt'> {
+    try {
+      return await this.index.get(chunk)
+    } catch (error) {
+      if (error instanceof DfsError && error.code === 'recordCorrupt') return 'corrupt'
+      throw error
+    }
+  }
+
+  /** A small chunk's bytes, undefined when they are gone or damaged. */
+  async #payload(chunk: number): Promise<Buffer | undefined> {
+    try {
+      return await this.index.payload(chunk)
+    } catch (error) {
+      if (error instanceof DfsError && error.code === 'recordCorrupt') return undefined
+      throw error
+    }
+  }
+
+  async #delete(chunk: number): Promise<void> {
+    const record = await this.#readable(chunk)
+    this.#files.forget(chunk)
+    if (record === undefined || record === 'corrupt' || !record.small) {
+      await removeFile(chunkPath(this.paths, chunk))
+    }
+    if (record === undefined) return
+    await this.index.remove(chunk, record === 'corrupt' ? undefined : record)
+  }
+}
+
+function recordOf(
+  sealedBytes: number,
+  writtenMs: number,
+  rest: { small: false } | { small: true; header: Uint8Array; crc: number },
+): ChunkRecord {
+  return {
+    sealedBytes,
+    writtenMs,
+    damaged: false,
+    small: rest.small,
+    header: rest.small ? rest.header : new Uint8Array(0),
+    crc: rest.small ? rest.crc : 0,
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * writeChunk: stores a chunk here and sends it on to the servers behind, at the same time.
+ *
+ * Answered when the chunk is durable here and the chain behind has answered or failed. A request that
+ * is given up before its last byte leaves nothing here and gives the chain up too. A failure of the
+ * disk here fails the request; the chain is then given up, since the client sends the chunk elsewhere.
+ */
+import type { WriteChunkRequest, WriteChunkResponse } from '../../schema/generated/chunk.ts'
+import type { Log, ServerCall } from '../../schema/rpc/api.ts'
+import { limits } from '../../schema/wire/limits.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import { Rights } from '../ticket.ts'
+import { Admission } from './admission.ts'
+import { bounds } from './bounds.ts'
+import { BufferPool } from './buffer-pool.ts'
+import { Chain } from './chain.ts'
+import type { ChunkStore, ChunkWriter } from './chunk-store.ts'
+import type { DiskSpace } from './disk-space.ts'
+import { InProgress } from './in-progress.ts'
+import type { ServerPeers } from './server-peers.ts'
+import type { TicketKeys } from './ticket-keys.ts'
+
+const PIECE_BYTES = bounds.writePieceBlocks * limits.sealedBlockBytes
+const HELD_BYTES = bounds.transferBuffers * PIECE_BYTES
+const POOL_KEEP = Math.floor(bounds.writeBudgetBytes / PIECE_BYTES)
+
+export interface ChunkWritesOptions {
+  /** This server's id. */
+  readonly server: number
+  readonly store: ChunkStore
+  readonly space: DiskSpace
+  readonly tickets: TicketKeys
+  readonly peers: ServerPeers
+  readonly log: Log
+}
+
+export class ChunkWrites {
+  readonly inProgress = new InProgress()
+  readonly #options: ChunkWritesOptions
+  readonly #pool = new BufferPool(PIECE_BYTES, POOL_KEEP)
+  /** By the number of servers still behind. */
+  readonly #budgets = Array.from(
+    { length: limits.replicasMax },
+    () => new Admission('writes', bounds.writeBudgetBytes, bounds.waitingRequestsMax),
+  )
+
+  constructor(options: ChunkWritesOptions) {
+    this.#options = options
+  }
+
+  async serve(request: WriteChunkRequest, call: ServerCall): Promise<WriteChunkResponse> {
+    this.inProgress.enter()
+    try {
+      return await this.#serve(request, call)
+    } finally {
+      this.inProgress.leave()
+    }
+  }
+
+  async #serve(request: WriteChunkRequest, call: ServerCall): Promise<WriteChunkResponse> {
+    const { server, space, store, tickets } = this.#options
+    tickets.verify(request.ticket, request.chunk, Rights.write)
+    refuseMalformed(request, server)
+    const budget = this.#budgets[request.chain.length]
+    if (budget === undefined) throw chainTooLong(request.chain.length)
+    await budget.acquire(HELD_BYTES, call.signal)
+    try {
+      await space.requireRoom()
+      const writer = await store.create(request.chunk, request.header)
+      try {
+        return await this.#receive(request, call, writer)
+      } finally {
+        await writer.abort()
+      }
+    } finally {
+      budget.release(HELD_BYTES)
+    }
+  }
+
+  async #receive(
+    request: WriteChunkRequest,
+    call: ServerCall,
+    writer: ChunkWriter,
+  ): Promise<WriteChunkResponse> {
+    const { peers, log, server } = this.#options
+    const chain = await Chain.open(peers, request, log, call.signal)
+    try {
+      await this.#transfer(call, writer, chain)
+      chain.end()
+      const { sealedBytes } = await writer.commit()
+      const { servers, failed } = await chain.outcome(sealedBytes)
+      return { sealedBytes, servers: [server, ...servers], failed }
+    } finally {
+      chain.cancel()
+    }
+  }
+
+  /** Two buffers in turns: one is filled while the other goes to the disk and down the chain. */
+  async #transfer(call: ServerCall, writer: ChunkWriter, chain: Chain): Promise<void> {
+    let filling = this.#pool.take()
+    let leaving: Buffer | undefined
+    let left: Promise<unknown> | undefined
+    try {
+      for (;;) {
+        const bytes = await fill(call, filling)
+        await left
+        if (bytes === 0) return
+        const piece = filling.subarray(0, bytes)
+        const full = bytes === filling.length
+        const stored = writer.append(piece)
+        const forwarded = chain.write(piece)
+        left = forwarded === undefined ? stored : bothDone(stored, forwarded)
+        // Handled where it is awaited; until then a failure must not count as unhandled.
+        left.catch(() => undefined)
+        const next: Buffer = leaving ?? this.#pool.take()
+        leaving = filling
+        filling = next
+        if (full) continue
+        await left
+        return
+      }
+    } finally {
+      await left?.catch(() => undefined)
+      this.#pool.give(filling)
+      if (leaving !== undefined) this.#pool.give(leaving)
+    }
+  }
+}
+
+/** Waits for both, also when the first fails: the buffer is in use until then. */
+async function bothDone(stored: Promise<void>, forwarded: Promise<void>): Promise<void> {
+  try {
+    await stored
+  } finally {
+    await forwarded
+  }
+}
+
+/** Reads until the buffer is full or the payload ends. */
+async function fill(call: ServerCall, into: Buffer): Promise<number> {
+  let at = 0
+  while (at < into.length) {
+    const got = call.read(at === 0 ? into : into.subarray(at))
+    const bytes = typeof got === 'number' ? got : await got
+    if (bytes === 0) break
+    at += bytes
+  }
+  return at
+}
+
+function refuseMalformed({ chunk, header, chain }: WriteChunkRequest, server: number): void {
+  const refuse = (why: string): DfsError =>
+    new DfsError('invalidArgument', `cannot store chunk ${chunk}: ${why}`)
+  if (chunk < 1) throw refuse('ids start at 1')
+  if (header.length === 0 || header.length > limits.chunkHeaderBytesMax) {
+    throw refuse(
+      `its header has ${header.length} bytes, 1 to ${limits.chunkHeaderBytesMax} are allowed`,
+    )
+  }
+  if (chain.length >= limits.replicasMax) throw chainTooLong(chain.length)
+  const ids = new Set([server])
+  for (const { id, addresses } of chain) {
+    if (ids.has(id)) throw refuse(`its chain names chunkserver ${id} twice`)
+    ids.add(id)
+    const sane = addresses.every((text) => text.length > 0 && text.length <= limits.addressBytesMax)
+    if (addresses.length === 0 || addresses.length > limits.replicasMax || !sane) {
+      throw refuse(`its chain has no usable address of chunkserver ${id}`)
+    }
+  }
+}
+
+function chainTooLong(length: number): DfsError {
+  return new DfsError(
+    'invalidArgument',
+    `a chain of ${length} servers; at most ${limits.replicasMax - 1} may follow`,
+  )
+}
