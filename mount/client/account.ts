@@ -199,10 +199,15 @@ async function provePassword(
     }),
   )
   if (finished === undefined) throw new DfsError('loginRefused', REFUSED)
-  const account = await peer.call(methods.loginFinish, {
-    opaqueFinish: finished.finishLoginRequest,
-  })
+  const account = await peer
+    .call(methods.loginFinish, { opaqueFinish: finished.finishLoginRequest })
+    .catch(refusedAlike)
   return { account, exportKey: Buffer.from(finished.exportKey, 'base64url') }
+}
+
+function refusedAlike(error: unknown): never {
+  const refused = error instanceof DfsError && error.code === 'loginRefused'
+  throw refused ? new DfsError('loginRefused', REFUSED, { cause: error }) : error
 }
 
 /** The same password typed on two systems must be the same bytes (RFC 8265 uses NFC too). */
