@@ -68,7 +68,7 @@ export const methods = {
     requestBytesMax: LARGE,
   }),
   /** Asks any server whether it is there: any answer says so, also that it does not serve this. */
-  ping: method(8, 'ping', meta.Empty, meta.Empty, { deadlineMs: 2_000 }),
+  ping: method(8, 'ping', meta.Empty, meta.Empty, { deadlineMs: 4_000 }),
 
   resolve: method(20, 'resolve', meta.ResolveRequest, meta.ResolveResponse, {
     requestBytesMax: 131_072,
