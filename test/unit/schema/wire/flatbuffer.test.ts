@@ -136,6 +136,7 @@ t.test('never looks beside the message in the buffer it came in', async (t) => {
     load: 4,
     deleted: [5, 6],
     unconfirmed: [],
+    damaged: [],
   })
   const pool = Buffer.alloc(good.length + 64, 0xee)
   pool.set(good)
