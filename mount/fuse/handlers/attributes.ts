@@ -1,0 +1,122 @@
+/**
+ * Handlers for what is known about files: stat, chmod, chown, utimens, truncate, statfs.
+ */
+import { DfsError } from '../../../schema/wire/status.ts'
+import type { Stat } from '../../vfs/api.ts'
+import { modificationTime } from '../binding.ts'
+import type { Handlers, Request } from '../binding.ts'
+import { isHidden } from '../hidden-files.ts'
+import type { Answer } from '../reply.ts'
+import { statWords, writeStat, writeStatfs } from '../stat-words.ts'
+import { checkName, perform, wide } from './context.ts'
+import type { HandlerContext } from './context.ts'
+
+/** chown's "leave it", as it arrives. */
+const unchangedId = 0xffff_ffff
+const statfsWords = 11
+
+export type AttributeHandlers = Pick<
+  Handlers,
+  'getattr' | 'fgetattr' | 'chmod' | 'chown' | 'utimens' | 'truncate' | 'ftruncate' | 'statfs'
+>
+
+export function attributeHandlers(context: HandlerContext): AttributeHandlers {
+  return { ...statHandlers(context), ...changeHandlers(context) }
+}
+
+function statHandlers(
+  context: HandlerContext,
+): Pick<AttributeHandlers, 'getattr' | 'fgetattr' | 'statfs'> {
+  const { fs, signals, requests, hidden } = context
+  // The addon copies out of these during the call: one of each will do.
+  const words = new Uint32Array(statWords)
+  const figures = new Uint32Array(statfsWords)
+
+  const statAnswer =
+    (request: Request): Answer<Stat> =>
+    (code, stat) => {
+      if (stat !== undefined) writeStat(stat, words)
+      signals.fuse_native_signal_getattr(request, code, words)
+    }
+
+  const statPath = (path: string): Promise<Stat> => {
+    checkName(path)
+    if (isHidden(path)) return fs.statHandle(hidden.handleOf(path))
+    const settled = hidden.settled(path)
+    return settled === undefined ? fs.stat(path) : settled.then(() => fs.stat(path))
+  }
+
+  return {
+    getattr(request, _opcode, path) {
+      requests.run('getattr', path, () => statPath(path), statAnswer(request))
+    },
+    fgetattr(request, _opcode, path, handle) {
+      const work = (): Promise<Stat> => fs.statHandle(handle)
+      requests.run('fgetattr', path, work, (code, stat) => {
+        if (stat !== undefined) writeStat(stat, words)
+        signals.fuse_native_signal_fgetattr(request, code, words)
+      })
+    },
+    statfs(request, _opcode, path) {
+      requests.run(
+        'statfs',
+        path,
+        () => fs.statfs(),
+        (code, size) => {
+          if (size !== undefined) writeStatfs(size, figures)
+          signals.fuse_native_signal_statfs(request, code, figures)
+        },
+      )
+    },
+  }
+}
+
+function changeHandlers(
+  context: HandlerContext,
+): Pick<AttributeHandlers, 'chmod' | 'chown' | 'utimens' | 'truncate' | 'ftruncate'> {
+  const { fs, signals, hidden } = context
+
+  const named = async (path: string, work: () => Promise<void>): Promise<void> => {
+    checkName(path)
+    if (isHidden(path)) {
+      throw new DfsError('notSupported', `${path}: attributes of a removed file cannot be changed`)
+    }
+    await hidden.settled(path)
+    await work()
+  }
+
+  return {
+    chmod(request, _opcode, path, mode) {
+      const work = (): Promise<void> => named(path, () => fs.chmod(path, mode & 0o7777))
+      perform(context, 'chmod', path, request, signals.fuse_native_signal_chmod, work)
+    },
+    chown(request, _opcode, path, uid, gid) {
+      const work = (): Promise<void> => named(path, () => fs.chown(path, idOf(uid), idOf(gid)))
+      perform(context, 'chown', path, request, signals.fuse_native_signal_chown, work)
+    },
+    utimens(request, opcode, path, low, high) {
+      const work = (): Promise<void> => {
+        // Times before 1970 are negative numbers in 64 bits.
+        const atimeMs = BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low))
+        const mtimeMs = modificationTime(request, opcode, atimeMs)
+        return named(path, () => fs.utimens(path, atimeMs * 1_000_000n, mtimeMs * 1_000_000n))
+      }
+      perform(context, 'utimens', path, request, signals.fuse_native_signal_utimens, work)
+    },
+    truncate(request, _opcode, path, low, high) {
+      const work = (): Promise<void> => {
+        if (isHidden(path)) return fs.truncateHandle(hidden.handleOf(path), wide(low, high))
+        return named(path, () => fs.truncate(path, wide(low, high)))
+      }
+      perform(context, 'truncate', path, request, signals.fuse_native_signal_truncate, work)
+    },
+    ftruncate(request, _opcode, path, handle, low, high) {
+      const work = (): Promise<void> => fs.truncateHandle(handle, wide(low, high))
+      perform(context, 'ftruncate', path, request, signals.fuse_native_signal_ftruncate, work)
+    },
+  }
+}
+
+function idOf(id: number): number {
+  return id === unchangedId ? -1 : id
+}

@@ -1,0 +1,53 @@
+/**
+ * What every handler needs, and the checks that come before all of them.
+ */
+import { DfsError } from '../../../schema/wire/status.ts'
+import type { FileSystem, Owner } from '../../vfs/api.ts'
+import type { OperationName, Request, Signal, Signals } from '../binding.ts'
+import type { HiddenFiles } from '../hidden-files.ts'
+import { isHidden } from '../hidden-files.ts'
+import type { Requests } from '../reply.ts'
+
+export interface HandlerContext {
+  readonly fs: FileSystem
+  readonly signals: Signals
+  readonly requests: Requests
+  readonly hidden: HiddenFiles
+  /** Owner of what is made: fuse-native does not tell who asks. */
+  readonly owner: Owner
+}
+
+/** Joins the halves of a 64-bit number. */
+export function wide(low: number, high: number): number {
+  return high * 4_294_967_296 + low
+}
+
+/**
+ * Refuses a path with a name that is not UTF-8: it reaches us with U+FFFD in place of what it was, so
+ * that two names would become one.
+ */
+export function checkName(path: string): void {
+  if (path.includes('\uFFFD')) {
+    throw new DfsError('invalidArgument', `${path}: a name must be valid UTF-8, without U+FFFD`)
+  }
+}
+
+/** As `checkName`, for a path where something is to be made. */
+export function checkNewName(path: string): void {
+  checkName(path)
+  if (isHidden(path)) {
+    throw new DfsError('notPermitted', `${path}: this name is libfuse's; choose another`)
+  }
+}
+
+/** Runs an operation that has no result. */
+export function perform(
+  context: HandlerContext,
+  operation: OperationName,
+  subject: string,
+  request: Request,
+  signal: Signal,
+  work: () => Promise<void>,
+): void {
+  context.requests.run(operation, subject, work, (code) => signal(request, code))
+}
