@@ -1,0 +1,72 @@
+/**
+ * chmod, chown and utimens: seals new attributes over the newest version, again when somebody else
+ * was faster.
+ */
+import type { Attributes, Inode } from '../../schema/generated/common.ts'
+import { methods } from '../../schema/methods.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import type { Context } from './context.ts'
+import { KIND, PERMISSION_BITS } from './stat.ts'
+import type { Found } from './tree.ts'
+
+/** How often a change starts over because somebody else changed the inode. */
+const CONFLICTS_MAX = 16
+
+/** Fields that change; the others stay. */
+export interface AttributeChange {
+  readonly mode?: number
+  readonly uid?: number
+  readonly gid?: number
+  /** Nanoseconds since 1970. */
+  readonly mtime?: bigint
+  readonly atime?: bigint
+}
+
+/** Returns the verified inode after the change. Throws `versionConflict` when others never rest. */
+export async function changeAttributes(
+  { session, verifier }: Pick<Context, 'session' | 'verifier'>,
+  { inode: found, key }: Found,
+  change: AttributeChange,
+  path: string,
+): Promise<Inode> {
+  let current = found
+  for (let conflicts = 0; conflicts <= CONFLICTS_MAX; conflicts++) {
+    const { attributes } = current
+    const directory = attributes.kind === KIND.directory
+    const started = verifier.start()
+    try {
+      const { inode } = await session.mutate(methods.setAttributes, {
+        inode: current.inode,
+        attributes: key.sealAttributes(changed(attributes, change)),
+        atime: change.atime === undefined ? 0n : givenTime(change.atime),
+        directoryMtime: directory && change.mtime !== undefined ? givenTime(change.mtime) : 0n,
+      })
+      verifier.verify(inode, key, started, path)
+      return inode
+    } catch (error) {
+      if (!(error instanceof DfsError) || error.code !== 'versionConflict') throw error
+    }
+    const again = verifier.start()
+    const { inode } = await session.read(methods.getInode, { inode: current.inode, hold: false })
+    verifier.verify(inode, key, again, path)
+    current = inode
+  }
+  throw new DfsError('versionConflict', `${path}: others change it all the time; try again`)
+}
+
+function changed(attributes: Attributes, change: AttributeChange): Omit<Attributes, 'seal'> {
+  const { seal: _, ...plain } = attributes
+  return {
+    ...plain,
+    mode: change.mode === undefined ? plain.mode : change.mode & PERMISSION_BITS,
+    uid: change.uid ?? plain.uid,
+    gid: change.gid ?? plain.gid,
+    mtime: change.mtime ?? plain.mtime,
+    version: plain.version + 1,
+  }
+}
+
+/** On the wire 0 means "leave it": 1970 to the nanosecond becomes one nanosecond later. */
+function givenTime(time: bigint): bigint {
+  return time === 0n ? 1n : time
+}

@@ -1,0 +1,123 @@
+/**
+ * One chunk being filled with written data: gives the bytes to the chunk's writer, keeps what it
+ * wrote in the block cache, so that reading it back asks no server, and reports how it ends.
+ */
+import { invariant } from '../../schema/wire/invariant.ts'
+import { limits } from '../../schema/wire/limits.ts'
+import type { ChunkWriter } from '../client/api.ts'
+import type { InodeKey } from '../crypto/inode-key.ts'
+import type { Context } from './context.ts'
+import type { ChunkOutcome, PendingChunk } from './pending-chunk.ts'
+
+const BLOCK_BYTES = limits.blockBytes
+
+export class ChunkPacker implements PendingChunk {
+  readonly #writer: ChunkWriter
+  readonly #cache: Context['cache']
+  /** The block that is being filled, when it could not be taken over whole. */
+  #partial: Buffer | undefined
+  #partialBytes = 0
+  #outcome: Promise<ChunkOutcome> | undefined
+  /** Window that sequential data in this chunk belongs to; undefined for scattered data. */
+  window: number | undefined
+
+  private constructor(writer: ChunkWriter, cache: Context['cache']) {
+    this.#writer = writer
+    this.#cache = cache
+  }
+
+  /** `onPressure` asks for the chunk to be closed soon, to free memory. */
+  static async begin(
+    { chunks, cache }: Context,
+    key: InodeKey,
+    onPressure: () => void,
+  ): Promise<ChunkPacker> {
+    return new ChunkPacker(await chunks.begin(key, { onPressure }), cache)
+  }
+
+  get id(): number {
+    return this.#writer.chunk
+  }
+
+  get length(): number {
+    return this.#writer.length
+  }
+
+  get room(): number {
+    return limits.chunkBytesMax - this.#writer.length
+  }
+
+  get closed(): boolean {
+    return this.#outcome !== undefined
+  }
+
+  get outcome(): Promise<ChunkOutcome> | undefined {
+    return this.#outcome
+  }
+
+  /** Takes `bytes` and the memory they are in. A promise must be waited for before the next call. */
+  append(bytes: Buffer): Promise<void> | undefined {
+    invariant(bytes.length <= this.room, 'a chunk is not overfilled')
+    const sent = this.#writer.append(bytes)
+    this.#remember(bytes)
+    return sent
+  }
+
+  /** No more bytes; {@link outcome} tells how it ends. */
+  close(): void {
+    if (this.#outcome !== undefined) return
+    this.#outcome = this.#writer.finish().then(
+      (stored) => ({ stored }),
+      (error: unknown) => ({ stored: undefined, error }),
+    )
+    if (this.#partial !== undefined && this.#partialBytes > 0) {
+      // A copy of its own size: the cache accounts for what it keeps.
+      this.#put(this.#lastBlock, Buffer.from(this.#partial.subarray(0, this.#partialBytes)))
+    }
+    this.#partial = undefined
+  }
+
+  /** Gives the chunk up because it cannot be written any further. */
+  fail(error: unknown): void {
+    if (this.#outcome !== undefined) return
+    this.#writer.abort()
+    this.#partial = undefined
+    this.#outcome = failedWith(error)
+  }
+
+  openBlock(block: number): Uint8Array | undefined {
+    if (this.#partial === undefined || block !== this.#lastBlock) return undefined
+    return this.#partial.subarray(0, this.#partialBytes)
+  }
+
+  get #lastBlock(): number {
+    return Math.floor((this.#writer.length - 1) / BLOCK_BYTES)
+  }
+
+  #remember(bytes: Buffer): void {
+    if (this.#partialBytes === 0 && bytes.length === BLOCK_BYTES) {
+      this.#put(this.#lastBlock, bytes)
+      return
+    }
+    let block = Math.floor((this.#writer.length - bytes.length) / BLOCK_BYTES)
+    for (let at = 0; at < bytes.length; block++) {
+      const partial = (this.#partial ??= Buffer.allocUnsafeSlow(BLOCK_BYTES))
+      const count = Math.min(BLOCK_BYTES - this.#partialBytes, bytes.length - at)
+      partial.set(bytes.subarray(at, at + count), this.#partialBytes)
+      this.#partialBytes += count
+      at += count
+      if (this.#partialBytes < BLOCK_BYTES) return
+      this.#put(block, partial)
+      this.#partial = undefined
+      this.#partialBytes = 0
+    }
+  }
+
+  #put(firstBlock: number, bytes: Uint8Array): void {
+    this.#cache.put({ chunk: this.#writer.chunk, firstBlock, bytes })
+  }
+}
+
+async function failedWith(error: unknown): Promise<ChunkOutcome> {
+  return Promise.resolve({ stored: undefined, error })
+}

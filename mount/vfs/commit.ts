@@ -1,0 +1,283 @@
+/**
+ * Commits one layer of changes: waits for its chunks, then tells the metadata server, which makes
+ * them part of the file at once, under a new seal.
+ *
+ * A commit names the version it builds on. When somebody else was faster, the layer is laid over
+ * what they made and sent again. A layer that is more than one request may hold goes in portions,
+ * each a valid file of its own.
+ */
+import type { Attributes, Extent, Inode } from '../../schema/generated/common.ts'
+import type { CommitRequest, NewChunk, WindowChange } from '../../schema/generated/metadata.ts'
+import { methods } from '../../schema/methods.ts'
+import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
+import { invariant } from '../../schema/wire/invariant.ts'
+import { limits } from '../../schema/wire/limits.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import { extentsAfter, mtimeOf, sizeAfter, type Layer } from './change-stack.ts'
+import type { Compactor } from './compaction.ts'
+import { digestOf, manifestBytes, sameDigest, type Manifest } from './manifest.ts'
+import type { SharedFile } from './shared-file.ts'
+
+const WINDOW_BYTES = limits.chunkBytesMax
+const NO_BYTES = new Uint8Array(0)
+/** How often a commit starts over because somebody else changed the inode. */
+const CONFLICTS_MAX = 16
+
+export type CommitBody = Omit<CommitRequest, 'operation'>
+
+/** What one commit request does, and what is then known. */
+interface Portion {
+  readonly body: CommitBody
+  readonly manifest: Manifest
+  readonly windows: Map<number, readonly Extent[]>
+  /** Extents that have to wait for the next portion, by window. */
+  readonly rest: Map<number, readonly Extent[]>
+}
+
+/**
+ * Commits `layer`, the oldest of the file; to be called while holding the file's `versions`. Chunks
+ * that could not be stored are reported on the file and left out. Throws why the rest could not be
+ * committed; it stays in the layer then.
+ */
+export async function commitLayer(
+  file: SharedFile,
+  layer: Layer,
+  compactor: Compactor,
+): Promise<void> {
+  if (layer.inline !== undefined) return commitInline(file, layer)
+  const stored = await storedChunks(file, layer)
+  for (let conflicts = 0; ;) {
+    await loadBase(file, layer)
+    const full = overfullWindow(file, layer)
+    if (full !== undefined) {
+      await compactor.compactNow(file, full)
+      continue
+    }
+    const portion = nextPortion(file, layer, stored)
+    const inode = await send(file, portion.body)
+    if (inode === undefined) {
+      if (++conflicts > CONFLICTS_MAX) throw tooManyConflicts(file)
+      continue
+    }
+    layer.truncateTo = undefined
+    for (const { index } of portion.body.windows) layer.extents.delete(index)
+    for (const [window, extents] of portion.rest) layer.extents.set(window, extents)
+    for (const { chunk } of portion.body.chunks) layer.chunks.delete(chunk)
+    file.committed.adoptCommitted(inode, portion.manifest, portion.windows)
+    file.changes.forgetVisible()
+    if (layer.extents.size === 0) return
+  }
+}
+
+async function commitInline(file: SharedFile, layer: Layer): Promise<void> {
+  invariant(layer.inline !== undefined, 'an inline layer')
+  const { committed } = file
+  const inline = committed.key.sealInline(layer.inline)
+  for (let conflicts = 0; conflicts <= CONFLICTS_MAX; conflicts++) {
+    const { inode, attributes } = committed.inode
+    const inodeNow = await send(file, {
+      inode,
+      attributes: sealed(file, {
+        ...attributes,
+        size: layer.inline.length,
+        mtime: mtimeOf(layer),
+        contentDigest: digestOf(inline),
+      }),
+      truncates: true,
+      truncateTo: 0,
+      windows: [],
+      chunks: [],
+      inline,
+    })
+    if (inodeNow !== undefined) {
+      committed.adopt(inodeNow)
+      return
+    }
+  }
+  throw tooManyConflicts(file)
+}
+
+/** Waits for the layer's chunks. What failed is dropped from the layer and reported. */
+async function storedChunks(file: SharedFile, layer: Layer): Promise<Map<number, NewChunk>> {
+  const stored = new Map<number, NewChunk>()
+  for (const chunk of layer.chunks.values()) {
+    invariant(chunk.outcome !== undefined, 'the chunks of a frozen layer are closed')
+    const outcome = await chunk.outcome
+    if (outcome.stored !== undefined) {
+      stored.set(chunk.id, outcome.stored)
+      continue
+    }
+    const { error } = outcome
+    if (!(error instanceof DfsError)) throw error
+    const { id, path } = file
+    const fields = { inode: id, path, chunk: chunk.id, code: error.code, cause: error.message }
+    file.context.log.error(fields, 'a chunk could not be stored; what was written to it is lost')
+    const detail = `${path} (inode ${id}): data written could not be stored: ${error.message}`
+    file.failed(new DfsError(error.code, detail, { cause: error }))
+    file.changes.dropChunk(chunk.id)
+  }
+  return stored
+}
+
+/** Makes known what a commit of the layer builds on. */
+async function loadBase(file: SharedFile, layer: Layer): Promise<void> {
+  const { committed } = file
+  for (;;) {
+    await committed.load(undefined)
+    const missing = changedWindows(file, layer).find(
+      (window) => !cutsAll(layer, window) && committed.window(window) === undefined,
+    )
+    if (missing === undefined && committed.manifest !== undefined) return
+    if (missing !== undefined) await committed.load(missing)
+  }
+}
+
+/** Windows that the layer changes, in order; with the one that it cuts in two. */
+function changedWindows(file: SharedFile, layer: Layer): number[] {
+  const windows = new Set(layer.extents.keys())
+  const { truncateTo } = layer
+  if (truncateTo !== undefined && truncateTo % WINDOW_BYTES !== 0) {
+    const cut = Math.floor(truncateTo / WINDOW_BYTES)
+    if (file.committed.manifest?.has(cut) === true) windows.add(cut)
+  }
+  return [...windows].sort((a, b) => a - b)
+}
+
+/** Whether nothing of a window's committed extents is left under the layer. */
+function cutsAll(layer: Layer, window: number): boolean {
+  return layer.truncateTo !== undefined && layer.truncateTo <= window * WINDOW_BYTES
+}
+
+function baseOf(file: SharedFile, layer: Layer, window: number): readonly Extent[] {
+  const base = cutsAll(layer, window) ? [] : file.committed.window(window)
+  invariant(base !== undefined, 'the windows of a commit were loaded')
+  return base
+}
+
+/** A window that has too many extents already for even one more to be laid over it. */
+function overfullWindow(file: SharedFile, layer: Layer): number | undefined {
+  for (const [window, added] of layer.extents) {
+    const base = baseOf(file, layer, window)
+    const after = extentsAfter(layer, window, base)
+    if (after.length <= limits.windowExtentsMax || layer.truncateTo !== undefined) continue
+    if (base.length + 2 * added.length <= limits.windowExtentsMax) continue
+    if (base.length > limits.windowExtentsMax / 2) return window
+  }
+  return undefined
+}
+
+/** As much of the layer as one request holds. */
+function nextPortion(
+  file: SharedFile,
+  layer: Layer,
+  stored: ReadonlyMap<number, NewChunk>,
+): Portion {
+  const { committed } = file
+  const { inode, attributes } = committed.inode
+  invariant(committed.manifest !== undefined, 'the manifest of a commit was loaded')
+  const manifest: Manifest = new Map(committed.manifest)
+  if (layer.truncateTo !== undefined) {
+    for (const window of manifest.keys()) if (cutsAll(layer, window)) manifest.delete(window)
+  }
+  const windows = new Map<number, readonly Extent[]>()
+  const rest = new Map<number, readonly Extent[]>()
+  const changes: WindowChange[] = []
+  const chunks = new Map<number, NewChunk>()
+  for (const window of changedWindows(file, layer)) {
+    const { after, sent, later } = fitting(file, layer, window)
+    const named = newChunksOf(sent, layer, stored).filter(({ chunk }) => !chunks.has(chunk))
+    if (changes.length >= limits.windowsPerRequestMax) break
+    if (chunks.size + named.length > limits.chunksPerRequestMax) break
+    for (const chunk of named) chunks.set(chunk.chunk, chunk)
+    const digest = windowDigest(after)
+    windows.set(window, after)
+    if (later.length > 0) rest.set(window, later)
+    if (after.length > 0) manifest.set(window, digest)
+    else manifest.delete(window)
+    changes.push({ index: window, extents: [...sent], digest })
+  }
+  const body = {
+    inode,
+    attributes: sealed(file, {
+      ...attributes,
+      size: sizeAfter(layer, attributes.size),
+      mtime: mtimeOf(layer),
+      contentDigest: manifestDigest(manifestBytes(manifest)),
+    }),
+    truncates: layer.truncateTo !== undefined,
+    truncateTo: layer.truncateTo ?? 0,
+    windows: changes,
+    chunks: [...chunks.values()],
+    inline: NO_BYTES,
+  }
+  return { body, manifest, windows, rest }
+}
+
+/** The first of a window's new extents that fit into it, and what must wait. */
+function fitting(
+  file: SharedFile,
+  layer: Layer,
+  window: number,
+): { after: readonly Extent[]; sent: readonly Extent[]; later: readonly Extent[] } {
+  const added = layer.extents.get(window) ?? []
+  const base = baseOf(file, layer, window)
+  const after = extentsAfter(layer, window, base)
+  if (after.length <= limits.windowExtentsMax) return { after, sent: added, later: [] }
+  // Each extent may split one that is there: two more at most.
+  const cut = extentsAfter({ ...layer, extents: new Map() }, window, base)
+  const count = Math.max(0, Math.floor((limits.windowExtentsMax - cut.length) / 2))
+  invariant(count > 0 || layer.truncateTo !== undefined, 'each portion carries something')
+  const sent = added.slice(0, count)
+  const portion = extentsAfter({ ...layer, extents: new Map([[window, sent]]) }, window, base)
+  return { after: portion, sent, later: added.slice(count) }
+}
+
+function newChunksOf(
+  extents: readonly Extent[],
+  layer: Layer,
+  stored: ReadonlyMap<number, NewChunk>,
+): NewChunk[] {
+  const found = new Map<number, NewChunk>()
+  for (const { chunk } of extents) {
+    const record = layer.chunks.has(chunk) ? stored.get(chunk) : undefined
+    if (record !== undefined) found.set(chunk, record)
+  }
+  return [...found.values()]
+}
+
+function sealed(file: SharedFile, attributes: Attributes): Attributes {
+  const { seal: _, ...plain } = attributes
+  return file.committed.key.sealAttributes({ ...plain, version: plain.version + 1 })
+}
+
+/**
+ * Sends a commit. The verified inode after it, or undefined when the file is another by now and the
+ * commit must be made anew.
+ */
+export async function send(file: SharedFile, body: CommitBody): Promise<Inode | undefined> {
+  const { session, verifier } = file.context
+  const { committed } = file
+  const started = verifier.start()
+  try {
+    const { inode } = await session.mutate(methods.commit, body)
+    verifier.verify(inode, committed.key, started, file.path)
+    return inode
+  } catch (error) {
+    if (!(error instanceof DfsError) || !outcomeOpen(error)) throw error
+    await committed.refresh()
+    const { inode } = committed
+    if (sameDigest(inode.attributes.seal, body.attributes.seal)) return inode
+    if (error.code === 'versionConflict') return undefined
+    throw error
+  }
+}
+
+/** Whether the commit may have taken effect although it failed, or needs the newest version. */
+function outcomeOpen({ code }: DfsError): boolean {
+  return code === 'versionConflict' || code === 'connectionLost' || code === 'deadlineExceeded'
+}
+
+function tooManyConflicts(file: SharedFile): DfsError {
+  const detail = `${file.path}: others change the file faster than it can be saved; try again`
+  return new DfsError('versionConflict', detail)
+}

@@ -1,0 +1,301 @@
+/**
+ * A file as the metadata server has it: its inode, and the extents of the windows that were needed
+ * so far, each checked against the digests that the owner sealed.
+ *
+ * A newer inode may come at any time, with any answer. When its content is another, what was known
+ * of the old one is forgotten and asked for again when needed.
+ */
+import type { Extent, Inode } from '../../schema/generated/common.ts'
+import type { ReadWindowsResponse } from '../../schema/generated/metadata.ts'
+import { methods } from '../../schema/methods.ts'
+import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
+import { limits } from '../../schema/wire/limits.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import type { InodeKey } from '../crypto/inode-key.ts'
+import type { Context } from './context.ts'
+import { checkedExtents } from './extent-check.ts'
+import {
+  digestOf,
+  EMPTY_CONTENT_DIGEST,
+  manifestBytes,
+  sameDigest,
+  type Manifest,
+} from './manifest.ts'
+
+const WINDOW_BYTES = limits.chunkBytesMax
+const NO_EXTENTS: readonly Extent[] = []
+const NO_BYTES = new Uint8Array(0)
+/** Windows of one file whose extents are kept; at most 2048 extents each, mostly one. */
+const WINDOWS_KEPT_MAX = 256
+/** How often content is asked for again because it changed meanwhile. */
+const ATTEMPTS_MAX = 8
+
+type ReadWindows = Pick<Context, 'session' | 'verifier' | 'locations'>
+
+export class CommittedContent {
+  readonly key: InodeKey
+  readonly #context: ReadWindows
+  readonly #onChange: () => void
+  #inode: Inode
+  #inline: Uint8Array = NO_BYTES
+  /** Window digests; undefined when they are not known yet. */
+  #manifest: Manifest | undefined
+  /** In the order in which they came; the oldest goes first. */
+  readonly #windows = new Map<number, readonly Extent[]>()
+  readonly #loading = new Map<number, Promise<void>>()
+
+  /** `inode` is verified. `onChange` is called after content that was known became another. */
+  constructor(context: ReadWindows, inode: Inode, key: InodeKey, onChange: () => void) {
+    this.#context = context
+    this.key = key
+    this.#onChange = onChange
+    this.#inode = inode
+    this.#takeContent(inode)
+  }
+
+  get inode(): Inode {
+    return this.#inode
+  }
+
+  /** Content of a small file, empty for all others. */
+  get inline(): Uint8Array {
+    return this.#inline
+  }
+
+  /** Takes a verified inode in, unless a newer one is known. */
+  adopt(inode: Inode): void {
+    const known = this.#inode.attributes
+    const { version, contentDigest } = inode.attributes
+    if (version < known.version) return
+    const changed = !sameDigest(contentDigest, known.contentDigest)
+    this.#inode = inode
+    if (!changed) return
+    this.#takeContent(inode)
+    this.#onChange()
+  }
+
+  /** Takes in what a commit of ours made: the verified inode and the windows it changed. */
+  adoptCommitted(
+    inode: Inode,
+    manifest: Manifest,
+    windows: ReadonlyMap<number, readonly Extent[]>,
+  ): void {
+    if (inode.attributes.version < this.#inode.attributes.version) return
+    this.#inode = inode
+    this.#inline = NO_BYTES
+    this.#manifest = manifest
+    for (const window of this.#windows.keys()) {
+      if (!manifest.has(window)) this.#windows.delete(window)
+    }
+    for (const [window, extents] of windows) this.#keep(window, extents)
+  }
+
+  /** The extents of a window, or undefined when they must be loaded. */
+  window(window: number): readonly Extent[] | undefined {
+    const known = this.#windows.get(window)
+    if (known !== undefined) return known
+    return this.#manifest?.has(window) === false ? NO_EXTENTS : undefined
+  }
+
+  /** A known window that has more than `count` extents. */
+  windowWithMoreThan(count: number): number | undefined {
+    for (const [window, extents] of this.#windows) if (extents.length > count) return window
+    return undefined
+  }
+
+  /** A known window whose extents name `chunk`. */
+  windowNaming(chunk: number): number | undefined {
+    for (const [window, extents] of this.#windows) {
+      if (extents.some((extent) => extent.chunk === chunk)) return window
+    }
+    return undefined
+  }
+
+  /** The digests of all windows, or undefined when they must be loaded. */
+  get manifest(): Manifest | undefined {
+    return this.#manifest
+  }
+
+  /** Bytes that windows of this file can be at: the number of windows up to its size. */
+  get windowCount(): number {
+    return Math.ceil(this.#inode.attributes.size / WINDOW_BYTES)
+  }
+
+  /** Asks for the inode again. */
+  async refresh(): Promise<void> {
+    const { session, verifier } = this.#context
+    const started = verifier.start()
+    const { inode } = await session.read(methods.getInode, {
+      inode: this.#inode.inode,
+      hold: false,
+    })
+    this.#verify(inode, started)
+    this.adopt(inode)
+  }
+
+  /** Makes `window` known, or the manifest when `window` is undefined. */
+  async load(window: number | undefined): Promise<void> {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      if (this.#manifest !== undefined) {
+        if (window === undefined || this.window(window) !== undefined) return
+        await this.#loadShared(window, 1)
+      } else if (this.windowCount <= limits.windowsPerRequestMax) {
+        await this.#loadShared(0, limits.windowsPerRequestMax)
+      } else {
+        await this.#loadManifest()
+      }
+    }
+    throw new DfsError(
+      'versionConflict',
+      `inode ${this.#inode.inode} changes faster than it can be read; try again`,
+    )
+  }
+
+  /** Forgets what is known of `window`, so that its extents and tickets are asked for again. */
+  async reload(window: number): Promise<void> {
+    for (const extent of this.#windows.get(window) ?? NO_EXTENTS) {
+      this.#context.locations.forget(extent.chunk)
+    }
+    this.#windows.delete(window)
+    this.#onChange()
+    await this.load(window)
+  }
+
+  async #loadShared(first: number, count: number): Promise<void> {
+    const known = this.#loading.get(first)
+    if (known !== undefined) return known
+    const loading = this.#loadWindows(first, count).finally(() => {
+      this.#loading.delete(first)
+    })
+    this.#loading.set(first, loading)
+    return loading
+  }
+
+  /** Loads windows [first, first + count); all of the file's when the manifest is not known. */
+  async #loadWindows(first: number, count: number): Promise<void> {
+    const response = await this.#readWindows(first, count)
+    this.adopt(response.inode)
+    if (!this.#isCurrent(response)) return
+    const windows = checkedWindows(response, first, count)
+    if (this.#manifest === undefined) {
+      const manifest: Manifest = new Map()
+      for (const [index, extents] of windows) manifest.set(index, windowDigest(extents))
+      if (this.windowCount > first + count || first !== 0) return
+      this.#verifyManifest(manifest)
+      this.#manifest = manifest
+    }
+    for (let index = first; index < first + count; index++) {
+      const extents = windows.get(index)
+      const sealed = this.#manifest.get(index)
+      if (!sameDigest(extents && windowDigest(extents), sealed)) {
+        throw this.#notAuthentic(`the extents of window ${index} are not those that were sealed`)
+      }
+      if (extents !== undefined) this.#keep(index, extents)
+    }
+    this.#context.locations.learn(response)
+  }
+
+  /** Digests of all windows of a file that has more of them than one answer holds. */
+  async #loadManifest(): Promise<void> {
+    const manifest: Manifest = new Map()
+    const { version } = this.#inode.attributes
+    const perRequest = limits.windowsPerRequestMax
+    for (let first = 0; first < this.windowCount; first += perRequest) {
+      const response = await this.#readWindows(first, perRequest)
+      this.adopt(response.inode)
+      // An answer that a newer one overtook would mix two versions.
+      if (response.inode.attributes.version !== version) return
+      if (this.#inode.attributes.version !== version) return
+      for (const [index, extents] of checkedWindows(response, first, perRequest)) {
+        manifest.set(index, windowDigest(extents))
+      }
+    }
+    this.#verifyManifest(manifest)
+    this.#manifest = manifest
+  }
+
+  async #readWindows(first: number, count: number): Promise<ReadWindowsResponse> {
+    const { session, verifier } = this.#context
+    const started = verifier.start()
+    const response = await session.read(methods.readWindows, {
+      inode: this.#inode.inode,
+      first,
+      count,
+    })
+    this.#verify(response.inode, started)
+    return response
+  }
+
+  #isCurrent({ inode }: ReadWindowsResponse): boolean {
+    return sameDigest(inode.attributes.contentDigest, this.#inode.attributes.contentDigest)
+  }
+
+  #verify(inode: Inode, started: number): void {
+    if (inode.inode !== this.#inode.inode) {
+      throw this.#notAuthentic(`the server answered for inode ${inode.inode}`)
+    }
+    this.#context.verifier.verify(inode, this.key, started, 'open file')
+  }
+
+  #verifyManifest(manifest: Manifest): void {
+    const digest = manifestDigest(manifestBytes(manifest))
+    if (!sameDigest(digest, this.#inode.attributes.contentDigest)) {
+      throw this.#notAuthentic('its extents are not those that were sealed')
+    }
+  }
+
+  #takeContent(inode: Inode): void {
+    const { contentDigest } = inode.attributes
+    this.#windows.clear()
+    this.#inline = NO_BYTES
+    this.#manifest = undefined
+    if (sameDigest(contentDigest, EMPTY_CONTENT_DIGEST)) {
+      this.#manifest = new Map()
+    } else if (inode.inline.length > 0) {
+      this.#inline = openedInline(inode, this.key)
+      this.#manifest = new Map()
+    }
+  }
+
+  #keep(window: number, extents: readonly Extent[]): void {
+    this.#windows.delete(window)
+    if (extents.length === 0) return
+    this.#windows.set(window, extents)
+    if (this.#windows.size <= WINDOWS_KEPT_MAX) return
+    const [oldest] = this.#windows.keys()
+    if (oldest !== undefined) this.#windows.delete(oldest)
+  }
+
+  #notAuthentic(detail: string): DfsError {
+    return new DfsError('notAuthentic', `inode ${this.#inode.inode}: ${detail}`)
+  }
+}
+
+/** The sealed content of a small file or a symbolic link's target, opened. Throws `notAuthentic`. */
+export function openedInline(inode: Inode, key: InodeKey): Buffer {
+  if (!sameDigest(digestOf(inode.inline), inode.attributes.contentDigest)) {
+    const detail = `inode ${inode.inode}: its content is not what was sealed with it`
+    throw new DfsError('notAuthentic', detail)
+  }
+  const plain = key.openInline(inode.inline)
+  if (plain.length !== inode.attributes.size) {
+    const detail = `inode ${inode.inode}: ${plain.length} bytes of content, its size says ${inode.attributes.size}`
+    throw new DfsError('notAuthentic', detail)
+  }
+  return plain
+}
+
+function checkedWindows(
+  response: ReadWindowsResponse,
+  first: number,
+  count: number,
+): Map<number, Extent[]> {
+  const windows = new Map<number, Extent[]>()
+  for (const { index, extents } of response.windows) {
+    if (index < first || index >= first + count || windows.has(index)) {
+      throw new DfsError('notAuthentic', `window ${index} was not asked for`)
+    }
+    if (extents.length > 0) windows.set(index, checkedExtents(index, extents))
+  }
+  return windows
+}

@@ -1,0 +1,49 @@
+/**
+ * What to rewrite of a window that consists of too many pieces. Pure.
+ */
+import type { Extent } from '../../schema/generated/common.ts'
+import { invariant } from '../../schema/wire/invariant.ts'
+
+/** Bytes [from, to) of a window. */
+export interface Run {
+  from: number
+  to: number
+}
+
+/**
+ * At most `runsMax` runs, in order, that hold every byte of the extents. Neighbours are joined first;
+ * when that is not enough, the smallest holes are filled with zeros.
+ */
+export function runsToRewrite(extents: readonly Extent[], runsMax: number): Run[] {
+  invariant(runsMax >= 1, 'a window can be rewritten as one run at best')
+  const runs: Run[] = []
+  for (const { offset, length } of extents) {
+    const last = runs.at(-1)
+    if (last?.to === offset) last.to = offset + length
+    else runs.push({ from: offset, to: offset + length })
+  }
+  if (runs.length <= runsMax) return runs
+  const limit = holeLimit(runs, runs.length - runsMax)
+  const joined: Run[] = []
+  let toFill = runs.length - runsMax - limit.smaller
+  for (const run of runs) {
+    const last = joined.at(-1)
+    const hole = last === undefined ? Infinity : run.from - last.to
+    const fill = hole < limit.bytes || (hole === limit.bytes && toFill-- > 0)
+    if (last !== undefined && fill) last.to = run.to
+    else joined.push({ ...run })
+  }
+  return joined
+}
+
+/** The size of the `count`-th smallest hole, and how many are smaller than it. */
+function holeLimit(runs: readonly Run[], count: number): { bytes: number; smaller: number } {
+  const holes: number[] = []
+  for (let index = 1; index < runs.length; index++) {
+    holes.push((runs[index]?.from ?? 0) - (runs[index - 1]?.to ?? 0))
+  }
+  holes.sort((a, b) => a - b)
+  const bytes = holes[count - 1]
+  invariant(bytes !== undefined, 'as many holes as are to be filled')
+  return { bytes, smaller: holes.findIndex((hole) => hole === bytes) }
+}

@@ -1,0 +1,255 @@
+/**
+ * Making, moving and removing names.
+ */
+import type { Attributes, Inode } from '../../schema/generated/common.ts'
+import { methods } from '../../schema/methods.ts'
+import { limits } from '../../schema/wire/limits.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import { InodeKey } from '../crypto/inode-key.ts'
+import type { DirectoryEntry, Owner } from './api.ts'
+import { openedInline } from './committed-content.ts'
+import type { Context } from './context.ts'
+import { digestOf, EMPTY_CONTENT_DIGEST } from './manifest.ts'
+import type { OpenFiles } from './open-files.ts'
+import { componentsOf } from './path.ts'
+import { KIND, PERMISSION_BITS, statOf } from './stat.ts'
+import type { Found, Parent, Tree } from './tree.ts'
+
+/** How often a rename starts over because the name means another inode by now. */
+const CONFLICTS_MAX = 16
+const NO_BYTES = new Uint8Array(0)
+/** Entries of one page of a listing. */
+const PAGE_ENTRIES = 512
+
+interface NewInode {
+  readonly kind: number
+  readonly mode: number
+  readonly owner: Owner
+  readonly rdev?: number
+  /** A symbolic link's target. */
+  readonly target?: Buffer
+  readonly hold?: boolean
+}
+
+export class DirectoryOperations {
+  readonly #context: Context
+  readonly #tree: Tree
+  readonly #files: OpenFiles
+
+  constructor(context: Context, tree: Tree, files: OpenFiles) {
+    this.#context = context
+    this.#tree = tree
+    this.#files = files
+  }
+
+  /** Makes an inode under a new name. With `hold` the session holds it. */
+  async create(path: string, { hold = false, ...from }: NewInode): Promise<Found> {
+    const { session, verifier } = this.#context
+    const { directory, name } = await this.#tree.parentOf(path)
+    const key = InodeKey.generate()
+    const { token, entry } = directory.key.sealEntry(name, { kind: from.kind, key })
+    const { attributes, inline } = newInode(key, from)
+    const started = verifier.start()
+    const { inode } = await session.mutate(methods.create, {
+      parent: directory.inode.inode,
+      token,
+      entry,
+      attributes,
+      inline,
+      hold,
+    })
+    if (hold) session.held(inode.inode)
+    try {
+      verifier.verify(inode, key, started, path)
+    } catch (error) {
+      if (hold) session.release(inode.inode)
+      throw error
+    }
+    const dentry = { token, entry, kind: from.kind, inode: inode.inode, key }
+    this.#tree.dentries.set(directory.inode.inode, name, dentry)
+    return { inode, key }
+  }
+
+  /** Throws `nameTooLong` for a target longer than symbolic links can hold. */
+  async symlink(target: string, path: string, owner: Owner): Promise<void> {
+    const bytes = Buffer.from(target)
+    if (bytes.length === 0) throw new DfsError('notFound', 'a symbolic link needs a target')
+    if (bytes.length > limits.symlinkBytesMax) {
+      throw new DfsError('nameTooLong', `a target has at most ${limits.symlinkBytesMax} bytes`)
+    }
+    await this.create(path, { kind: KIND.symlink, mode: 0o777, owner, target: bytes })
+  }
+
+  async readlink(path: string): Promise<string> {
+    const { inode, key } = await this.#tree.resolve(path)
+    if (inode.attributes.kind !== KIND.symlink) {
+      throw new DfsError('invalidArgument', `${path} is no symbolic link`)
+    }
+    return openedInline(inode, key).toString()
+  }
+
+  async link(existing: string, path: string): Promise<void> {
+    const { session, verifier } = this.#context
+    const [found, parent] = await both(this.#tree.resolve(existing), this.#tree.parentOf(path))
+    const { kind } = found.inode.attributes
+    if (kind === KIND.directory) {
+      throw new DfsError('notPermitted', `${existing} is a directory; it has one name only`)
+    }
+    const { directory, name } = parent
+    const { token, entry } = directory.key.sealEntry(name, { kind, key: found.key })
+    const started = verifier.start()
+    const { inode } = await session.mutate(methods.link, {
+      inode: found.inode.inode,
+      parent: directory.inode.inode,
+      token,
+      entry,
+    })
+    verifier.verify(inode, found.key, started, path)
+    this.#files.learn(inode)
+  }
+
+  /** unlink, or rmdir with `directory`. */
+  async remove(path: string, directory: boolean): Promise<void> {
+    const { session, verifier } = this.#context
+    const parent = await this.#tree.parentOf(path)
+    const { inode: parentInode } = parent.directory.inode
+    const token = parent.directory.key.token(parent.name)
+    const started = verifier.start()
+    const { inode } = await session.mutate(methods.unlink, {
+      parent: parentInode,
+      token,
+      directory,
+    })
+    this.#tree.dentries.delete(parentInode, parent.name)
+    this.#learnVerified(inode, started)
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    for (let conflicts = 0; ; conflicts++) {
+      const [source, target] = await both(this.#source(from), this.#tree.parentOf(to))
+      try {
+        await this.#move(source, target, to)
+        return
+      } catch (error) {
+        const changed = error instanceof DfsError && error.code === 'versionConflict'
+        if (!changed || conflicts >= CONFLICTS_MAX) throw error
+      }
+    }
+  }
+
+  /** Entries page by page; a page that holds one that does not verify throws `notAuthentic`. */
+  async *pages(path: string): AsyncGenerator<DirectoryEntry[]> {
+    const { session, verifier, log } = this.#context
+    const found = await this.#tree.resolve(path)
+    if (found.inode.attributes.kind !== KIND.directory) {
+      throw new DfsError('notDirectory', `${path} is no directory`)
+    }
+    const directory = { inode: found.inode.inode, key: found.key }
+    let after: Uint8Array = NO_BYTES
+    for (let more = true; more;) {
+      const started = verifier.start()
+      const response = await session.read(methods.list, {
+        directory: directory.inode,
+        after,
+        limit: PAGE_ENTRIES,
+      })
+      const page: DirectoryEntry[] = []
+      for (const listed of response.entries) {
+        const { entry, inode } = listed
+        const token = Buffer.from(listed.token)
+        if (Buffer.compare(token, after) <= 0) {
+          throw new DfsError('notAuthentic', `${path}: its entries came out of order`)
+        }
+        after = token
+        try {
+          const { name } = this.#tree.open(directory, undefined, { token, entry, inode }, started)
+          page.push({ name, stat: this.#statOf(inode) })
+        } catch (error) {
+          if (error instanceof DfsError) {
+            log.error({ path, inode: inode.inode, cause: error.message }, 'a bad directory entry')
+          }
+          throw error
+        }
+      }
+      more = response.more && response.entries.length > 0
+      if (page.length > 0) yield page
+    }
+  }
+
+  async #source(path: string): Promise<{ parent: Parent; child: Found }> {
+    const [parent, child] = await both(this.#tree.parentOf(path), this.#tree.resolve(path))
+    return { parent, child }
+  }
+
+  async #move(
+    { parent, child }: { parent: Parent; child: Found },
+    target: Parent,
+    path: string,
+  ): Promise<void> {
+    const { session, verifier } = this.#context
+    const { kind } = child.inode.attributes
+    const { token, entry } = target.directory.key.sealEntry(target.name, { kind, key: child.key })
+    const fromParent = parent.directory.inode.inode
+    const toParent = target.directory.inode.inode
+    const started = verifier.start()
+    const response = await session.mutate(methods.rename, {
+      fromParent,
+      fromToken: parent.directory.key.token(parent.name),
+      toParent,
+      toToken: token,
+      entry,
+      noReplace: false,
+      inode: child.inode.inode,
+    })
+    verifier.verify(response.inode, child.key, started, path)
+    this.#tree.dentries.delete(fromParent, parent.name)
+    this.#tree.dentries.delete(toParent, target.name)
+    this.#files.learn(response.inode)
+    if (response.replaced !== undefined) this.#learnVerified(response.replaced, started)
+  }
+
+  /** An inode that lost a name: of interest only to those who have it open. */
+  #learnVerified(inode: Inode, started: number): void {
+    const open = this.#files.file(inode.inode)
+    if (open === undefined) return
+    const { committed, path } = open.file
+    this.#context.verifier.verify(inode, committed.key, started, path)
+    committed.adopt(inode)
+  }
+
+  #statOf(inode: Inode): DirectoryEntry['stat'] {
+    return statOf(inode, this.#files.file(inode.inode)?.file.localChanges)
+  }
+}
+
+/** Both answers; when one fails, the other is waited for, so that nothing goes on unseen. */
+async function both<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([first, second])
+  return Promise.all([first, second])
+}
+
+function newInode(
+  key: InodeKey,
+  { kind, mode, owner, rdev = 0, target }: NewInode,
+): { attributes: Attributes; inline: Uint8Array } {
+  const inline = target === undefined ? NO_BYTES : key.sealInline(target)
+  const attributes = key.sealAttributes({
+    kind,
+    mode: mode & PERMISSION_BITS,
+    uid: owner.uid,
+    gid: owner.gid,
+    rdev,
+    size: target?.length ?? 0,
+    mtime: BigInt(Date.now()) * 1_000_000n,
+    version: 1,
+    contentDigest: target === undefined ? EMPTY_CONTENT_DIGEST : digestOf(inline),
+  })
+  return { attributes, inline }
+}
+
+/** Refuses a move of a directory below itself before anything is asked. */
+export function isBelow(from: string, to: string): boolean {
+  const above = componentsOf(from)
+  const below = componentsOf(to)
+  return above.length < below.length && above.every((name, index) => below[index] === name)
+}

@@ -1,0 +1,308 @@
+/**
+ * The file system over one client: paths and handles, POSIX semantics. Each method ends within the
+ * deadlines of the requests it makes. Closing it leaves the client open, for its owner to close.
+ */
+import { constants } from 'node:fs'
+import type { Inode } from '../../schema/generated/common.ts'
+import { methods } from '../../schema/methods.ts'
+import type { Log } from '../../schema/rpc/api.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import type { ChunkClient, MetadataSession } from '../client/api.ts'
+import type { DirectoryEntry, FileSystem, Handle, Owner, Stat, StoreSize } from './api.ts'
+import { changeAttributes, type AttributeChange } from './attribute-changes.ts'
+import { BlockCache } from './block-cache.ts'
+import { BlockFetcher } from './block-fetcher.ts'
+import { ChunkLocations } from './chunk-locations.ts'
+import { Compactor } from './compaction.ts'
+import type { Context } from './context.ts'
+import { DentryCache } from './dentry-cache.ts'
+import { DirectoryOperations, isBelow } from './directory-operations.ts'
+import { InodeVerifier } from './inode-verifier.ts'
+import { OpenFiles, type OpenHandle } from './open-files.ts'
+import { KIND, kindOfMode, statOf } from './stat.ts'
+import { Tree, type Found } from './tree.ts'
+import { DIRTY_BYTES_MAX, WriteBudget } from './write-budget.ts'
+
+const CACHE_BYTES_DEFAULT = 256 * 1_024 * 1_024
+/** Written data is committed after this long, also when nobody asks, as disks do it. */
+const SAVE_AFTER_MS = 30_000
+const SAVE_CHECK_MS = 5_000
+/** How long closing waits for open files to be saved. */
+const CLOSE_MS = 60_000
+
+export interface FileSystemOptions {
+  readonly client: { readonly session: MetadataSession; readonly chunks: ChunkClient }
+  readonly log: Log
+  /** Bytes of opened blocks kept for reading; 256 MiB by default. */
+  readonly cacheBytes?: number
+  /** Refuses every change with `readOnly`. */
+  readonly readOnly?: boolean
+}
+
+/** Opens the user's tree. Throws when its root cannot be had or does not verify. */
+export async function openFileSystem(options: FileSystemOptions): Promise<FileSystem> {
+  const fileSystem = new SealedFileSystem(options)
+  await fileSystem.stat('/')
+  return fileSystem
+}
+
+class SealedFileSystem implements FileSystem {
+  readonly #context: Context
+  readonly #tree: Tree
+  readonly #files: OpenFiles
+  readonly #directories: DirectoryOperations
+  readonly #compactor = new Compactor()
+  readonly #readOnly: boolean
+  readonly #saving: NodeJS.Timeout
+  #closed = false
+
+  constructor({ client, log, cacheBytes, readOnly }: FileSystemOptions) {
+    const { session, chunks } = client
+    const verifier = new InodeVerifier(log)
+    const cache = new BlockCache(cacheBytes ?? CACHE_BYTES_DEFAULT)
+    this.#context = {
+      session,
+      chunks,
+      log,
+      verifier,
+      cache,
+      fetcher: new BlockFetcher(chunks, cache, log),
+      locations: new ChunkLocations(),
+      budget: new WriteBudget(DIRTY_BYTES_MAX),
+    }
+    this.#readOnly = readOnly ?? false
+    this.#tree = new Tree(session, verifier, new DentryCache())
+    this.#files = new OpenFiles(this.#context, this.#compactor)
+    this.#directories = new DirectoryOperations(this.#context, this.#tree, this.#files)
+    this.#saving = setInterval(() => {
+      void this.#files.saveOlderThan(SAVE_AFTER_MS)
+    }, SAVE_CHECK_MS)
+    this.#saving.unref()
+  }
+
+  async stat(path: string): Promise<Stat> {
+    const { inode } = await this.#tree.resolve(path)
+    return this.#statOf(inode)
+  }
+
+  async statHandle(handle: Handle): Promise<Stat> {
+    const { file } = this.#files.get(handle)
+    // While we write it, we know best; else somebody else may have changed it.
+    if (!file.hasChanges) await file.committed.refresh()
+    return statOf(file.committed.inode, file.localChanges)
+  }
+
+  async list(path: string): Promise<DirectoryEntry[]> {
+    const entries: DirectoryEntry[] = []
+    for await (const page of this.#directories.pages(path)) entries.push(...page)
+    return entries
+  }
+
+  listPages(path: string): AsyncIterable<DirectoryEntry[]> {
+    return this.#directories.pages(path)
+  }
+
+  async open(path: string, flags: number): Promise<Handle> {
+    if ((flags & (constants.O_WRONLY | constants.O_RDWR | constants.O_TRUNC)) !== 0) {
+      this.#refuseReadOnly()
+    }
+    const found = await this.#tree.resolve(path, true)
+    return this.#openFound(found, path, flags)
+  }
+
+  async create(path: string, mode: number, flags: number, owner: Owner): Promise<Handle> {
+    this.#refuseReadOnly()
+    try {
+      const from = { kind: KIND.file, mode, owner, hold: true }
+      const found = await this.#directories.create(path, from)
+      return await this.#openFound(found, path, flags)
+    } catch (error) {
+      const exists = error instanceof DfsError && error.code === 'exists'
+      if (!exists || (flags & constants.O_EXCL) !== 0) throw error
+      return this.open(path, flags)
+    }
+  }
+
+  read(handle: Handle, into: Uint8Array, position: number): number | Promise<number> {
+    const open = this.#files.get(handle)
+    if (!open.readable) throw new DfsError('badHandle', `handle ${handle} is not open for reading`)
+    return open.reader.read(into, position, open.ahead)
+  }
+
+  write(handle: Handle, bytes: Uint8Array, position: number): number | Promise<number> {
+    const open = this.#writable(handle)
+    const { file } = open
+    file.write(bytes, open.append ? file.size : position)
+    if (!open.writeBack.afterWrite()) return bytes.length
+    return this.#files.makeRoom(open).then(() => bytes.length)
+  }
+
+  async truncateHandle(handle: Handle, size: number): Promise<void> {
+    this.#writable(handle).file.resize(size)
+  }
+
+  async fsync(handle: Handle): Promise<void> {
+    await this.#files.save(this.#files.get(handle))
+  }
+
+  async flush(handle: Handle): Promise<void> {
+    await this.#files.save(this.#files.get(handle))
+  }
+
+  async release(handle: Handle): Promise<void> {
+    await this.#files.release(handle)
+  }
+
+  async truncate(path: string, size: number): Promise<void> {
+    const handle = await this.open(path, constants.O_WRONLY)
+    try {
+      await this.truncateHandle(handle, size)
+    } finally {
+      await this.release(handle)
+    }
+  }
+
+  async mkdir(path: string, mode: number, owner: Owner): Promise<void> {
+    this.#refuseReadOnly()
+    await this.#directories.create(path, { kind: KIND.directory, mode, owner })
+  }
+
+  async mknod(path: string, mode: number, rdev: number, owner: Owner): Promise<void> {
+    this.#refuseReadOnly()
+    const kind = kindOfMode(mode) ?? KIND.file
+    if (kind === KIND.directory || kind === KIND.symlink) {
+      throw new DfsError('invalidArgument', `mknod makes no ${mode.toString(8)}`)
+    }
+    await this.#directories.create(path, { kind, mode, owner, rdev })
+  }
+
+  async symlink(target: string, path: string, owner: Owner): Promise<void> {
+    this.#refuseReadOnly()
+    await this.#directories.symlink(target, path, owner)
+  }
+
+  async readlink(path: string): Promise<string> {
+    return this.#directories.readlink(path)
+  }
+
+  async link(existing: string, path: string): Promise<void> {
+    this.#refuseReadOnly()
+    await this.#directories.link(existing, path)
+  }
+
+  async unlink(path: string): Promise<void> {
+    this.#refuseReadOnly()
+    await this.#directories.remove(path, false)
+  }
+
+  async rmdir(path: string): Promise<void> {
+    this.#refuseReadOnly()
+    await this.#directories.remove(path, true)
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    this.#refuseReadOnly()
+    if (isBelow(from, to)) {
+      await this.#tree.resolve(from)
+      throw new DfsError('wouldLoop', `${from} cannot move below itself`)
+    }
+    await this.#directories.rename(from, to)
+  }
+
+  async chmod(path: string, mode: number): Promise<void> {
+    await this.#change(path, { mode })
+  }
+
+  async chown(path: string, uid: number, gid: number): Promise<void> {
+    await this.#change(path, {
+      ...(uid === -1 ? {} : { uid }),
+      ...(gid === -1 ? {} : { gid }),
+    })
+  }
+
+  async utimens(path: string, atime: bigint, mtime: bigint): Promise<void> {
+    await this.#change(path, { atime, mtime })
+  }
+
+  async statfs(): Promise<StoreSize> {
+    return this.#context.session.read(methods.statfs, {})
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    clearInterval(this.#saving)
+    this.#compactor.close()
+    const saving = this.#files.saveOlderThan(0)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_MS)
+    })
+    await Promise.race([saving, late])
+    clearTimeout(timer)
+    this.#logUnsaved()
+    this.#files.releaseAll()
+    this.#context.cache.clear()
+  }
+
+  async #openFound(found: Found, path: string, flags: number): Promise<Handle> {
+    const { kind } = found.inode.attributes
+    try {
+      if (kind === KIND.directory) throw new DfsError('isDirectory', `${path} is a directory`)
+      if (kind !== KIND.file) throw new DfsError('notSupported', `${path} is no regular file`)
+      const handle = this.#files.open(found, path, flags)
+      if ((flags & constants.O_TRUNC) !== 0) {
+        const { file } = this.#files.get(handle)
+        if (file.size > 0) file.resize(0)
+      }
+      return handle
+    } catch (error) {
+      this.#context.session.release(found.inode.inode)
+      throw error
+    }
+  }
+
+  async #change(path: string, change: AttributeChange): Promise<void> {
+    this.#refuseReadOnly()
+    const found = await this.#tree.resolve(path)
+    const open = this.#files.file(found.inode.inode)
+    if (open === undefined) {
+      await changeAttributes(this.#context, found, change, path)
+      return
+    }
+    const { file } = open
+    await file.versions.run(async () => {
+      // The newest version that is known here: a commit may have ended while we waited.
+      const { inode, key } = file.committed
+      file.committed.adopt(await changeAttributes(this.#context, { inode, key }, change, path))
+      if (change.mtime !== undefined) file.changes.setMtime(change.mtime)
+    })
+  }
+
+  #writable(handle: Handle): OpenHandle {
+    const open = this.#files.get(handle)
+    if (!open.writable) throw new DfsError('badHandle', `handle ${handle} is not open for writing`)
+    return open
+  }
+
+  /** The stat of an inode that an answer just told of. */
+  #statOf(inode: Inode): Stat {
+    const open = this.#files.file(inode.inode)
+    if (open === undefined) return statOf(inode)
+    open.file.committed.adopt(inode)
+    return statOf(open.file.committed.inode, open.file.localChanges)
+  }
+
+  #refuseReadOnly(): void {
+    if (this.#readOnly) throw new DfsError('readOnly', 'this file system was opened read-only')
+  }
+
+  #logUnsaved(): void {
+    for (const { file } of this.#files.files) {
+      if (!file.hasChanges) continue
+      const { id, path, lastFailure } = file
+      const fields = { inode: id, path, cause: lastFailure?.message }
+      this.#context.log.error(fields, 'closing with data that could not be saved: it is lost')
+    }
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * The files that are open in this mount, and the handles on them. All handles of a file share one
+ * {@link SharedFile}, so that each sees what the others write, at once.
+ */
+import { constants } from 'node:fs'
+import type { Inode } from '../../schema/generated/common.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import type { Handle } from './api.ts'
+import type { Compactor } from './compaction.ts'
+import type { Context } from './context.ts'
+import { FileReader } from './file-reader.ts'
+import { ReadAhead } from './read-ahead.ts'
+import { SharedFile } from './shared-file.ts'
+import type { Found } from './tree.ts'
+import { WriteBack } from './write-back.ts'
+
+const ACCESS_MODE = 3
+/** Handles open at once; a bound against a program that forgets to close. */
+const HANDLES_MAX = 1_048_576
+
+export interface OpenFile {
+  readonly file: SharedFile
+  readonly reader: FileReader
+  readonly writeBack: WriteBack
+}
+
+export interface OpenHandle extends OpenFile {
+  readonly readable: boolean
+  readonly writable: boolean
+  readonly append: boolean
+  readonly ahead: ReadAhead
+  /** Failures of the file that this handle has reported, or that were before its time. */
+  failuresSeen: number
+}
+
+export class OpenFiles {
+  readonly #context: Context
+  readonly #compactor: Compactor
+  readonly #files = new Map<number, OpenFile>()
+  readonly #handles = new Map<Handle, OpenHandle>()
+  #nextHandle = 1
+
+  constructor(context: Context, compactor: Compactor) {
+    this.#context = context
+    this.#compactor = compactor
+  }
+
+  get files(): Iterable<OpenFile> {
+    return this.#files.values()
+  }
+
+  /** The file, if it is open here. */
+  file(inode: number): OpenFile | undefined {
+    return this.#files.get(inode)
+  }
+
+  /** Tells an open file what a verified answer said of it. */
+  learn(inode: Inode): void {
+    this.#files.get(inode.inode)?.file.committed.adopt(inode)
+  }
+
+  /** Adds a handle on an inode that the session holds for it. `flags` as open(2) takes them. */
+  open({ inode, key }: Found, path: string, flags: number): Handle {
+    if (this.#handles.size >= HANDLES_MAX) {
+      throw new DfsError('tooManyRequests', `${HANDLES_MAX} files are open; close some`)
+    }
+    const open = this.#files.get(inode.inode) ?? this.#begin(inode, key, path)
+    open.file.committed.adopt(inode)
+    open.file.references++
+    const mode = flags & ACCESS_MODE
+    const handle = this.#nextHandle++
+    this.#handles.set(handle, {
+      ...open,
+      readable: mode !== constants.O_WRONLY,
+      writable: mode !== constants.O_RDONLY,
+      append: (flags & constants.O_APPEND) !== 0,
+      ahead: new ReadAhead(),
+      failuresSeen: open.file.failures,
+    })
+    return handle
+  }
+
+  /** Throws `badHandle`. */
+  get(handle: Handle): OpenHandle {
+    const open = this.#handles.get(handle)
+    if (open === undefined) throw new DfsError('badHandle', `handle ${handle} is not open`)
+    return open
+  }
+
+  /** Saves what the file has, and throws what this handle has not reported yet. */
+  async save(open: OpenHandle): Promise<void> {
+    if (!open.writable) return
+    await open.writeBack.commit()
+    const { file } = open
+    if (open.failuresSeen === file.failures) return
+    open.failuresSeen = file.failures
+    if (file.lastFailure !== undefined) throw file.lastFailure
+  }
+
+  /** The handle is gone after this, whatever it throws; with the last one the file is let go. */
+  async release(handle: Handle): Promise<void> {
+    const open = this.get(handle)
+    this.#handles.delete(handle)
+    try {
+      await this.save(open)
+    } finally {
+      this.#letGo(open)
+    }
+  }
+
+  /** Lets go of every inode that is still held; the handles are of no use afterwards. */
+  releaseAll(): void {
+    for (const { file } of this.#handles.values()) this.#context.session.release(file.id)
+    this.#handles.clear()
+    this.#files.clear()
+  }
+
+  /** Saves files in which something has waited for longer than `ageMs`; failures are kept for their handles. */
+  async saveOlderThan(ageMs: number): Promise<void> {
+    const before = Date.now() - ageMs
+    const old = [...this.#files.values()].filter(
+      ({ file }) => file.changedSinceMs !== 0 && file.changedSinceMs <= before,
+    )
+    await Promise.all(old.map(async ({ writeBack }) => writeBack.commit()))
+  }
+
+  /**
+   * Makes room in the write budget: the file with the most waiting data gives it to chunks first.
+   * Throws when the servers take nothing.
+   */
+  async makeRoom(writer: OpenFile): Promise<void> {
+    let largest = writer
+    for (const open of this.#files.values()) {
+      if (open.file.dirty.capacity > largest.file.dirty.capacity) largest = open
+    }
+    await largest.writeBack.relieve()
+    if (this.#context.budget.isOver && largest !== writer) await writer.writeBack.relieve()
+  }
+
+  #begin(inode: Inode, key: Found['key'], path: string): OpenFile {
+    const file = new SharedFile(this.#context, inode, key, path)
+    const writeBack = new WriteBack(file, this.#compactor)
+    const reader = new FileReader(file, async () => writeBack.commit())
+    const open = { file, reader, writeBack }
+    this.#files.set(file.id, open)
+    return open
+  }
+
+  #letGo({ file, writeBack }: OpenFile): void {
+    file.references--
+    this.#context.session.release(file.id)
+    if (file.references > 0) return
+    if (file.hasChanges) {
+      const { id, path } = file
+      const bytes = file.changes.uncommittedBytes + file.dirty.bytes
+      this.#context.log.error(
+        { inode: id, path, bytes, cause: file.lastFailure?.message },
+        'a file was closed and what was written to it could not be saved: it is lost',
+      )
+      writeBack.abandon()
+    }
+    writeBack.dispose()
+    this.#files.delete(file.id)
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * From paths to inodes: walks the sealed tree, opens and checks every entry on the way.
+ *
+ * What was seen before serves only to compute all tokens of a path in advance, so that one request
+ * asks for the whole of it; the answer decides. Where it differs, the walk goes on from there. So
+ * two mounts of one tree always see each other's names. Symbolic links are left to the caller.
+ */
+import type { Inode } from '../../schema/generated/common.ts'
+import type { ResolvedEntry, ResolveResponse } from '../../schema/generated/metadata.ts'
+import { methods } from '../../schema/methods.ts'
+import { invariant } from '../../schema/wire/invariant.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import type { MetadataSession } from '../client/api.ts'
+import type { InodeKey } from '../crypto/inode-key.ts'
+import type { Dentry, DentryCache } from './dentry-cache.ts'
+import type { InodeVerifier, RequestStart } from './inode-verifier.ts'
+import { componentsOf } from './path.ts'
+import { KIND } from './stat.ts'
+
+/** How often a walk is taken up again because the tree changed under it. */
+const RESTARTS_MAX = 64
+
+/** An inode and what opens it. */
+export interface Found {
+  readonly inode: Inode
+  readonly key: InodeKey
+}
+
+export interface Parent {
+  readonly directory: Found
+  readonly name: string
+}
+
+interface Walk {
+  readonly names: readonly string[]
+  readonly path: string
+  readonly hold: boolean
+}
+
+interface Step {
+  readonly found: Found
+  /** Names that lead to it. */
+  readonly depth: number
+  /** The inode is held at the server. */
+  readonly held: boolean
+}
+
+export class Tree {
+  readonly dentries: DentryCache
+  readonly #session: MetadataSession
+  readonly #verifier: InodeVerifier
+
+  constructor(session: MetadataSession, verifier: InodeVerifier, dentries: DentryCache) {
+    this.#session = session
+    this.#verifier = verifier
+    this.dentries = dentries
+  }
+
+  /**
+   * What `path` names. With `hold` the inode is held open; `session.release` undoes it. Throws
+   * `notFound`, `notDirectory` (a name in the middle is none), `notAuthentic`.
+   */
+  async resolve(path: string, hold = false): Promise<Found> {
+    return this.#walk({ names: componentsOf(path), path, hold })
+  }
+
+  /** The directory that holds `path`'s last name. Throws also `notPermitted` for the root. */
+  async parentOf(path: string): Promise<Parent> {
+    const names = componentsOf(path)
+    const name = names.at(-1)
+    if (name === undefined) throw new DfsError('notPermitted', 'the root cannot be changed so')
+    const directory = await this.#walk({ names: names.slice(0, -1), path, hold: false })
+    if (directory.inode.attributes.kind !== KIND.directory) {
+      throw new DfsError('notDirectory', `${path}: a name in the middle is no directory`)
+    }
+    return { directory, name }
+  }
+
+  /** Opens one entry of a directory, checks it, and remembers it. */
+  open(
+    directory: { readonly inode: number; readonly key: InodeKey },
+    name: string | undefined,
+    { token, entry, inode }: { token: Buffer; entry: Uint8Array; inode: Inode },
+    started: RequestStart,
+  ): Found & { readonly name: string } {
+    const known = name === undefined ? undefined : this.dentries.get(directory.inode, name)
+    if (name !== undefined && known !== undefined && Buffer.compare(known.entry, entry) === 0) {
+      if (known.inode !== inode.inode) {
+        const detail = `${name}: the same sealed entry names another inode than before`
+        throw new DfsError('notAuthentic', detail)
+      }
+      this.#verifier.verify(inode, known.key, started, name)
+      return { inode, key: known.key, name }
+    }
+    const opened = directory.key.openEntry(token, entry)
+    if (name !== undefined && opened.name !== name) {
+      throw new DfsError('notAuthentic', `${name}: its sealed entry carries another name`)
+    }
+    if (opened.kind !== inode.attributes.kind) {
+      throw new DfsError('notAuthentic', `${opened.name}: its inode is of another kind`)
+    }
+    this.#verifier.verify(inode, opened.key, started, opened.name)
+    // The keys derived so far are worth keeping when it is the same inode under a new seal.
+    const key = known !== undefined && sameKey(known, opened.key) ? known.key : opened.key
+    const dentry = { token, entry, kind: opened.kind, inode: inode.inode, key }
+    this.dentries.set(directory.inode, opened.name, dentry)
+    return { inode, key, name: opened.name }
+  }
+
+  async #walk(walk: Walk): Promise<Found> {
+    const { rootInode, rootKey } = this.#session
+    let base = { inode: rootInode, key: rootKey }
+    let depth = 0
+    for (let restarts = 0; restarts < RESTARTS_MAX + walk.names.length; restarts++) {
+      const step = await this.#ask(walk, base, depth)
+      if (step.depth === walk.names.length) {
+        if (walk.hold) await this.#hold(step)
+        return step.found
+      }
+      depth = step.depth
+      base = { inode: step.found.inode.inode, key: step.found.key }
+    }
+    throw new DfsError('versionConflict', `${walk.path}: the folders on the way keep changing`)
+  }
+
+  /** One request: as far down the path as names are known, and one more. */
+  async #ask(
+    walk: Walk,
+    base: { readonly inode: number; readonly key: InodeKey },
+    depth: number,
+  ): Promise<Step> {
+    const asked = this.#tokens(walk.names, base, depth)
+    const complete = depth + asked.length === walk.names.length
+    const started = this.#verifier.start()
+    const response = await this.#session.read(methods.resolve, {
+      base: base.inode,
+      tokens: asked.length === 1 ? (asked[0]?.token ?? NO_BYTES) : concat(asked),
+      hold: walk.hold && complete,
+    })
+    const held = walk.hold && complete && response.entries.length === asked.length
+    try {
+      const step = this.#accept(walk, { base, depth, asked, response, started })
+      if (held && step.depth < walk.names.length) this.#undoHold(response)
+      return { ...step, held }
+    } catch (error) {
+      if (held) this.#undoHold(response)
+      throw error
+    }
+  }
+
+  /** Checks an answer; how far it leads, at least one name further. */
+  #accept(
+    walk: Walk,
+    asking: {
+      readonly base: { readonly inode: number; readonly key: InodeKey }
+      readonly depth: number
+      readonly asked: readonly Asked[]
+      readonly response: ResolveResponse
+      readonly started: RequestStart
+    },
+  ): Omit<Step, 'held'> {
+    const { base, asked, response, started } = asking
+    const { entries } = response
+    if (entries.length > asked.length || response.base.inode !== base.inode) {
+      throw new DfsError('notAuthentic', `${walk.path}: the answer is not to what was asked`)
+    }
+    this.#verifier.verify(response.base, base.key, started, walk.path)
+    let found: Found = { inode: response.base, key: base.key }
+    let { depth } = asking
+    for (const [index, entry] of entries.entries()) {
+      const ask = asked[index]
+      invariant(ask !== undefined, 'as many answers as questions at most')
+      // The token was computed with the key of what the directory was last time.
+      if (ask.directory !== found.inode.inode) return { found, depth }
+      const child = this.#openAt(walk, found, ask, entry, started)
+      depth++
+      if (ask.expected !== undefined && ask.expected.key !== child.key) {
+        return { found: child, depth }
+      }
+      found = child
+    }
+    if (entries.length === asked.length) return { found, depth }
+    const missing = asked[entries.length]
+    if (missing?.directory !== found.inode.inode) return { found, depth }
+    if (found.inode.attributes.kind !== KIND.directory) {
+      throw new DfsError('notDirectory', `${walk.path}: ${walk.names[depth - 1]} is no directory`)
+    }
+    this.dentries.delete(found.inode.inode, missing.name)
+    throw new DfsError('notFound', `${walk.path} does not exist`)
+  }
+
+  #openAt(
+    walk: Walk,
+    directory: Found,
+    { name, token }: Asked,
+    { entry, inode }: ResolvedEntry,
+    started: RequestStart,
+  ): Found {
+    if (directory.inode.attributes.kind !== KIND.directory) {
+      throw new DfsError('notAuthentic', `${walk.path}: the server found a name in no directory`)
+    }
+    const at = { inode: directory.inode.inode, key: directory.key }
+    return this.open(at, name, { token, entry, inode }, started)
+  }
+
+  /** What to ask for from `depth` on: names whose directory is known, and so its key. */
+  #tokens(
+    names: readonly string[],
+    base: { readonly inode: number; readonly key: InodeKey },
+    depth: number,
+  ): Asked[] {
+    const asked: Asked[] = []
+    let at = base
+    for (let index = depth; index < names.length; index++) {
+      const name = names[index]
+      invariant(name !== undefined, 'a name of the path')
+      const expected = this.dentries.get(at.inode, name)
+      const token = expected?.token ?? at.key.token(name)
+      asked.push({ name, token, directory: at.inode, expected })
+      if (expected?.kind !== KIND.directory) break
+      at = expected
+    }
+    return asked
+  }
+
+  /** A found inode that the request did not hold, since it took more than one. */
+  async #hold({ found, held }: Step): Promise<void> {
+    const { inode } = found.inode
+    if (!held) await this.#session.read(methods.getInode, { inode, hold: true })
+    this.#session.held(inode)
+  }
+
+  #undoHold({ entries, base }: ResolveResponse): void {
+    const { inode } = entries.at(-1)?.inode ?? base
+    this.#session.held(inode)
+    this.#session.release(inode)
+  }
+}
+
+interface Asked {
+  readonly name: string
+  readonly token: Buffer
+  readonly directory: number
+  /** What the name meant last time. */
+  readonly expected: Dentry | undefined
+}
+
+const NO_BYTES = new Uint8Array(0)
+
+function concat(asked: readonly Asked[]): Uint8Array {
+  return Buffer.concat(asked.map(({ token }) => token))
+}
+
+function sameKey(known: Dentry, key: InodeKey): boolean {
+  return Buffer.compare(known.key.secret, key.secret) === 0
+}

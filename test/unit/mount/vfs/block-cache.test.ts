@@ -1,0 +1,85 @@
+import t from 'tap'
+import { limits } from '../../../../schema/wire/limits.ts'
+import { BlockCache, blockOf } from '../../../../mount/vfs/block-cache.ts'
+import { ReadAhead } from '../../../../mount/vfs/read-ahead.ts'
+
+const BLOCK = limits.blockBytes
+
+t.test('gives back the blocks of a run, the last one short', async (t) => {
+  const cache = new BlockCache(10 * BLOCK)
+  const bytes = Buffer.alloc(2 * BLOCK + 5, 1)
+  cache.put({ chunk: 9, firstBlock: 4, bytes })
+  const run = cache.get(9, 6)
+  t.ok(run)
+  if (run !== undefined) t.equal(blockOf(run, 6).length, 5)
+  t.equal(cache.get(9, 7), undefined)
+  t.equal(cache.get(8, 4), undefined)
+})
+
+t.test('stays within its budget, and what was used last stays longest', async (t) => {
+  const cache = new BlockCache(4 * BLOCK)
+  for (let chunk = 1; chunk <= 3; chunk++) {
+    cache.put({ chunk, firstBlock: 0, bytes: Buffer.alloc(BLOCK) })
+  }
+  cache.get(1, 0)
+  for (let chunk = 10; chunk < 12; chunk++) {
+    cache.put({ chunk, firstBlock: 0, bytes: Buffer.alloc(BLOCK) })
+  }
+  t.ok(cache.bytes <= 4 * BLOCK)
+  t.ok(cache.has(1, 0), 'used meanwhile')
+  t.notOk(cache.has(2, 0), 'the oldest')
+})
+
+t.test('a run is evicted as a whole, but not blocks that a newer run brought', async (t) => {
+  const cache = new BlockCache(5 * BLOCK)
+  cache.put({ chunk: 1, firstBlock: 0, bytes: Buffer.alloc(2 * BLOCK, 1) })
+  cache.put({ chunk: 1, firstBlock: 1, bytes: Buffer.alloc(BLOCK, 2) })
+  cache.put({ chunk: 2, firstBlock: 0, bytes: Buffer.alloc(2 * BLOCK, 3) })
+  t.notOk(cache.has(1, 0))
+  const kept = cache.get(1, 1)
+  t.equal(kept?.bytes[0], 2)
+})
+
+t.test('a run larger than the budget is not kept', async (t) => {
+  const cache = new BlockCache(BLOCK)
+  cache.put({ chunk: 1, firstBlock: 0, bytes: Buffer.alloc(2 * BLOCK) })
+  t.notOk(cache.has(1, 0))
+  t.equal(cache.bytes, 0)
+})
+
+t.test('reading on fetches further and further ahead, in few steps', async (t) => {
+  const ahead = new ReadAhead()
+  const piece = 128 * 1_024
+  let steps = 0
+  let furthest = 0
+  for (let at = 0; at < 64 * 1_024 * 1_024; at += piece) {
+    const until = ahead.advance(at, at + piece)
+    if (until > at + piece) {
+      steps++
+      t.ok(until >= furthest, 'never fetches behind what it fetched')
+      furthest = until
+    }
+  }
+  t.ok(furthest >= 64 * 1_024 * 1_024)
+  t.ok(steps < 30, `${steps} fetches`)
+})
+
+t.test('jumping about fetches nothing ahead; reading on again does', async (t) => {
+  const ahead = new ReadAhead()
+  for (let step = 1; step < 20; step++) {
+    const at = step * 50_000_000
+    t.equal(ahead.advance(at, at + 4_096), at + 4_096)
+  }
+  const at = 19 * 50_000_000 + 4_096
+  t.ok(ahead.advance(at, at + 4_096) > at + 4_096)
+})
+
+t.test('reads that overtake each other a little are still a sequence', async (t) => {
+  const ahead = new ReadAhead()
+  const piece = 128 * 1_024
+  let fetched = 0
+  for (const at of [0, 2, 1, 3, 5, 4, 6, 8, 7, 9].map((index) => index * piece)) {
+    fetched = Math.max(fetched, ahead.advance(at, at + piece))
+  }
+  t.ok(fetched > 10 * piece)
+})
