@@ -181,10 +181,10 @@ class LiveMount implements Mount {
       if (!this.#isOver()) await unmountLazily(this.directory)
     } finally {
       this.#requests.stop(-constants.errno.ENOTCONN)
+      // Programs that keep files open keep libfuse alive; this process need not wait for them.
+      await this.#endsWithin(retryMs)
+      this.#end()
     }
-    // Programs that keep files open keep libfuse alive; this process need not wait for them.
-    await this.#endsWithin(retryMs)
-    this.#end()
   }
 
   async #endsWithin(limitMs: number): Promise<boolean> {
