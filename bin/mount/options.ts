@@ -83,7 +83,6 @@ export function mountArguments(settings: MountSettings): string[] {
     ...(logFile === undefined ? [] : [`--log-file=${logFile}`]),
     ...(allowOther ? ['--allow-other'] : []),
     ...(readOnly ? ['--read-only'] : []),
-    '--',
     directory,
   ]
 }

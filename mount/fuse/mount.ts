@@ -18,6 +18,7 @@ import { HiddenFiles } from './hidden-files.ts'
 import { checkMountAllowed, prepareMountPoint } from './mount-point.ts'
 import { defaultDeadlines, Requests } from './reply.ts'
 import type { Deadlines } from './reply.ts'
+import { allowSingleTimes } from './single-times.ts'
 import { unmountLazily, unmountOnce } from './unmount-command.ts'
 
 export interface MountOptions {
@@ -131,6 +132,10 @@ class LiveMount implements Mount {
       this.#requests.stop(-constants.errno.ENOTCONN)
       const detail = `${this.directory}: cannot be mounted; the line above from fusermount says why`
       throw new DfsError('forbidden', detail, { cause: error })
+    }
+    if (!allowSingleTimes(this.#native, this.#options.log)) {
+      const message = 'an unknown libfuse: setting one time without the other will have no effect'
+      this.#options.log.warn({ directory: this.directory }, message)
     }
     const device = openDevices().find((descriptor) => !before.has(descriptor))
     invariant(device !== undefined, 'a mount has a descriptor of the device')

@@ -27,6 +27,7 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises'
+import { constants as os } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { DfsError } from '../../schema/wire/status.ts'
@@ -186,11 +187,21 @@ t.test('a tree goes in and out unchanged', { skip }, async (t) => {
   await shell(directory, 'tar cf t.tar moved; mkdir x; tar xf t.tar -C x; diff -r moved x/moved')
 })
 
-t.test('tar and touch set one time without the other', { skip }, async (t) => {
-  const { directory } = await mountModel(t)
-  const dates = 'touch -d "2001-01-01 UTC" old; tar cf t.tar old; rm old; tar xf t.tar'
-  await shell(directory, dates)
-  t.equal((await stat(join(directory, 'old'))).mtimeMs, Date.UTC(2001, 0, 1))
+t.test('one time is set without the other', { skip }, async (t) => {
+  const { directory, log } = await mountModel(t)
+  const times = async (): Promise<unknown> => {
+    const { atimeMs, mtimeMs } = await stat(join(directory, 'f'))
+    return [atimeMs, mtimeMs]
+  }
+  await shell(directory, 'touch -d "2001-01-01 UTC" f; tar cf t.tar f; rm f; tar xf t.tar')
+  t.equal((await stat(join(directory, 'f'))).mtimeMs, Date.UTC(2001, 0, 1), 'by tar')
+  await shell(directory, 'touch -d "2002-02-02 UTC" f; touch -m -d "2003-03-03 UTC" f')
+  t.same(await times(), [Date.UTC(2002, 1, 2), Date.UTC(2003, 2, 3)])
+  await shell(directory, 'touch -a -d "2004-04-04 UTC" f')
+  t.same(await times(), [Date.UTC(2004, 3, 4), Date.UTC(2003, 2, 3)])
+  await shell(directory, 'touch f')
+  t.ok(Math.abs((await stat(join(directory, 'f'))).mtimeMs - Date.now()) < 5_000, 'now')
+  t.same(log.lines, [], 'libfuse is the one we know')
 })
 
 t.test('a directory of 20,000 entries is listed in full', { skip }, async (t) => {
@@ -234,7 +245,13 @@ t.test('every status reaches the application as its errno', { skip }, async (t) 
     model.fault = (operation) => {
       if (operation === 'link') throw new DfsError(code, `no link: ${code}`)
     }
-    await t.rejects(link(join(directory, 'file'), join(directory, 'new')), { code: errno })
+    const refused = link(join(directory, 'file'), join(directory, 'new'))
+    // By number: Node has no name for EDQUOT.
+    const error = await refused.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    )
+    t.match(error, { errno: -os.errno[errno] }, errno)
   }
 })
 

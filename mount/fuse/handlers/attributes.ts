@@ -7,6 +7,7 @@ import { modificationTime } from '../binding.ts'
 import type { Handlers, Request } from '../binding.ts'
 import { isHidden } from '../hidden-files.ts'
 import type { Answer } from '../reply.ts'
+import { setTimes } from '../single-times.ts'
 import { statWords, writeStat, writeStatfs } from '../stat-words.ts'
 import { checkName, perform, wide } from './context.ts'
 import type { HandlerContext } from './context.ts'
@@ -99,7 +100,7 @@ function changeHandlers(
         // Times before 1970 are negative numbers in 64 bits.
         const atimeMs = BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low))
         const mtimeMs = modificationTime(request, opcode, atimeMs)
-        return named(path, () => fs.utimens(path, atimeMs * 1_000_000n, mtimeMs * 1_000_000n))
+        return named(path, () => setTimes(fs, path, atimeMs, mtimeMs))
       }
       perform(context, 'utimens', path, request, signals.fuse_native_signal_utimens, work)
     },
