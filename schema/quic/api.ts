@@ -11,6 +11,18 @@ import type {
   TlsIdentity,
 } from '../rpc/api.ts'
 
+/** Settings of the transport itself; the defaults suit everyday use. */
+export interface TransportSettings {
+  /** Bytes of every datagram, 1200 to 16383; undefined: found out for each connection. */
+  readonly datagramBytes?: number
+  /** Congestion controller; `bbr` unless told otherwise: it keeps queues, and so waiting, short. */
+  readonly congestion?: 'bbr' | 'cubic' | 'reno'
+  /** Existing directory that gets the TLS keys of each connection, to read captured packets with. */
+  readonly keylogDirectory?: string
+  /** Milliseconds of silence after which a connection counts as lost. */
+  readonly idleMs?: number
+}
+
 export interface ListenOptions {
   /** host:port, port 0 for a free one; IPv6 hosts in brackets. */
   readonly address: string
@@ -20,6 +32,7 @@ export interface ListenOptions {
   readonly service: Service
   readonly log: Log
   readonly onConnection?: (connection: Connection) => void
+  readonly transport?: TransportSettings
 }
 
 export interface Listener {
@@ -38,7 +51,8 @@ export interface PeerOptions {
   /** The DNS name that the server's certificate must carry; undefined: any signed by the CA. */
   readonly serverName: string | undefined
   readonly caPem: string
-  readonly identity?: TlsIdentity
+  /** Our certificate; a function is asked for each new connection, so that it can be renewed. */
+  readonly identity?: TlsIdentity | (() => TlsIdentity | undefined)
   /** What we serve to the other side over this connection (lease recalls). */
   readonly service?: Service
   /** Runs on each new connection before other calls use it, e.g. to open a session. */

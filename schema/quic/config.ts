@@ -9,6 +9,7 @@ import type { Config } from '@matrixai/quic/native/types.js'
 import { DfsError } from '../wire/status.ts'
 import type { TlsIdentity } from '../rpc/api.ts'
 import { quicLimits } from './limits.ts'
+import type { Settings } from './settings.ts'
 
 export const ALPN = 'dfs/1'
 
@@ -18,34 +19,37 @@ export interface ConfigOptions {
   readonly caPem: string
   /** Largest datagram that the local interface takes, bytes; offered to the peer. */
   readonly datagramBytesMax: number
-  readonly keylog: boolean
-  readonly congestion: 'cubic' | 'reno' | 'bbr'
+  readonly settings: Settings
+  /** Bytes that the peer may send before somebody reads them. */
+  readonly windowBytes: number
   /** For tests of negotiation only; else {@link ALPN}. */
   readonly alpn?: string
 }
 
 /** Throws DfsError `invalidArgument` for a certificate, key or CA that does not parse or match. */
 export function createConfig(options: ConfigOptions): Config {
+  const { settings, windowBytes } = options
+  const streamWindowBytes = Math.min(quicLimits.streamWindowBytes, windowBytes / 4)
   const config = createTls(options)
   config.setApplicationProtos([options.alpn ?? ALPN])
   config.grease(true)
-  config.setMaxIdleTimeout(quicLimits.idleMs)
+  config.setMaxIdleTimeout(settings.idleMs)
   config.setMaxRecvUdpPayloadSize(options.datagramBytesMax)
   config.setMaxSendUdpPayloadSize(options.datagramBytesMax)
-  config.setInitialMaxData(quicLimits.connectionWindowBytes)
-  config.setInitialMaxStreamDataBidiLocal(quicLimits.streamWindowBytes)
-  config.setInitialMaxStreamDataBidiRemote(quicLimits.streamWindowBytes)
+  config.setInitialMaxData(windowBytes)
+  config.setInitialMaxStreamDataBidiLocal(streamWindowBytes)
+  config.setInitialMaxStreamDataBidiRemote(streamWindowBytes)
   config.setInitialMaxStreamDataUni(0)
   config.setInitialMaxStreamsBidi(quicLimits.streamsMax)
   config.setInitialMaxStreamsUni(0)
-  config.setMaxStreamWindow(quicLimits.streamWindowBytes)
-  config.setMaxConnectionWindow(quicLimits.connectionWindowBytes)
-  config.setCcAlgorithmName(options.congestion)
+  config.setMaxStreamWindow(streamWindowBytes)
+  config.setMaxConnectionWindow(windowBytes)
+  config.setCcAlgorithmName(settings.congestion)
   config.enableHystart(true)
   config.enablePacing(false)
   config.setActiveConnectionIdLimit(2)
   config.setDisableActiveMigration(false)
-  if (options.keylog) config.logKeys()
+  if (settings.keylogDirectory !== undefined) config.logKeys()
   return config
 }
 

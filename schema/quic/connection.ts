@@ -7,19 +7,23 @@
 import type { RemoteInfo } from 'node:dgram'
 import quiche from '@matrixai/quic/native/quiche.js'
 import type { Connection as Native, RecvInfo } from '@matrixai/quic/native/types.js'
-import type { Call, CallOptions, Connection, Log, Method, PeerIdentity } from '../rpc/api.ts'
+import type { Call, CallOptions, Connection, ConnectionStats, Log, Method } from '../rpc/api.ts'
 import type { MethodTable } from '../rpc/method-table.ts'
 import { Session } from '../rpc/session.ts'
 import { DfsError, STATUS } from '../wire/status.ts'
-import { formatAddress, type HostPort } from './address.ts'
+import { AckPolicy } from './ack-policy.ts'
+import type { HostPort } from './address.ts'
 import { describeEnd } from './close-reason.ts'
 import type { Endpoint, Served } from './endpoint.ts'
 import { quicLimits } from './limits.ts'
+import { Liveness } from './liveness.ts'
 import { NativeStreams } from './native-streams.ts'
+import { PathSize } from './path-size.ts'
 import { certificateName } from './peer-certificate.ts'
-
-/** Timers are not set anew for less than this, ms. */
-const TIMER_SLACK_MS = 1
+import { isSideMessage } from './side-channel.ts'
+import { RemotePeer } from './remote-peer.ts'
+import { readStats } from './stats.ts'
+import { WakeTimer } from './wake-timer.ts'
 
 export interface ConnectionOptions {
   readonly native: Native
@@ -31,8 +35,10 @@ export interface ConnectionOptions {
   readonly methods: MethodTable
   readonly log: Log
   readonly counted: (error: DfsError) => void
-  /** Bytes of a datagram once the handshake is done. */
-  readonly datagramBytes: number
+  /** Bytes of the largest datagram that our interface takes. */
+  readonly datagramBytesMax: number
+  /** Whether that size may be used without asking the path. */
+  readonly sizeKnown: boolean
   readonly expectedName?: string | undefined
   readonly onEstablished: (connection: QuicConnection) => void
   readonly onOver: (connection: QuicConnection) => void
@@ -41,7 +47,7 @@ export interface ConnectionOptions {
 export class QuicConnection implements Connection, Served {
   scheduled = false
   state: unknown = undefined
-  readonly peer: PeerIdentity
+  readonly peer: RemotePeer
   readonly closed: Promise<Error | undefined>
   readonly session: Session
   readonly #options: ConnectionOptions
@@ -49,28 +55,27 @@ export class QuicConnection implements Connection, Served {
   readonly #endpoint: Endpoint
   readonly #streams: NativeStreams
   #recvInfo: RecvInfo
-  #remote: HostPort
   /** A datagram came from another address: see where quiche sends from now on. */
   #moved = false
-  #peerName: string | undefined
-  #datagramBytes: number = quicLimits.datagramBytesMin
+  #retired = false
   #established = false
   #received = false
   #over = false
   #endResolve!: (reason: Error | undefined) => void
-  #timer: NodeJS.Timeout | undefined
-  #timerAtMs = Infinity
+  readonly #timer: WakeTimer
   #nativeDueMs = Infinity
-  #keepAliveAtMs = Infinity
   readonly #handshakeDueMs: number
   #sendError: Error | undefined
+  readonly #liveness: Liveness
+  readonly #acks = new AckPolicy()
+  readonly #path: PathSize
+  #peerId: Uint8Array | undefined
 
   constructor(options: ConnectionOptions) {
     const { native, endpoint, role } = options
     this.#options = options
     this.#native = native
     this.#endpoint = endpoint
-    this.#remote = options.remote
     this.#recvInfo = { from: { ...options.remote }, to: { ...endpoint.local } }
     this.#streams = new NativeStreams(native, role === 'client' ? 0 : 1, () =>
       endpoint.schedule(this),
@@ -83,15 +88,16 @@ export class QuicConnection implements Connection, Served {
       counted: options.counted,
       ownStreamKind: role === 'client' ? 0 : 1,
     })
+    this.#timer = new WakeTimer(() => endpoint.schedule(this))
+    this.#liveness = new Liveness(role === 'client')
+    this.#path = new PathSize(options)
     this.#handshakeDueMs = endpoint.now() + quicLimits.handshakeMs
-    this.peer = new Identity(
-      () => this.#peerName,
-      () => this.#remote,
-    )
+    this.peer = new RemotePeer(options.remote)
     this.closed = new Promise((resolve) => {
       this.#endResolve = resolve
     })
     for (const id of options.ids) endpoint.register(id, this)
+    if (role === 'client') endpoint.onRefused(this.#onRefused)
     endpoint.schedule(this)
   }
 
@@ -101,6 +107,20 @@ export class QuicConnection implements Connection, Served {
 
   get over(): boolean {
     return this.#over
+  }
+
+  /** Whether a fresh connection should take over, because quiche never forgets some things. */
+  get worn(): boolean {
+    return (
+      this.#streams.opened >= quicLimits.streamsPerConnectionMax ||
+      this.#streams.lostCreditBytes >= quicLimits.lostCreditBytesMax
+    )
+  }
+
+  /** Closes the connection when its last request of either side is over. */
+  retire(): void {
+    this.#retired = true
+    this.#endpoint.schedule(this)
   }
 
   /** What the kernel said to a datagram of the handshake, if it refused one. */
@@ -126,6 +146,10 @@ export class QuicConnection implements Connection, Served {
   async close(): Promise<void> {
     this.closeWith(0, '')
     await this.closed
+  }
+
+  stats(): ConnectionStats {
+    return readStats(this.#native, this.#path.datagramBytes, this.session.open)
   }
 
   /** Turns a client away before its handshake is done. */
@@ -154,8 +178,15 @@ export class QuicConnection implements Connection, Served {
 
   receive(datagram: Buffer, from: RemoteInfo): void {
     if (this.#over) return
+    if (isSideMessage(datagram)) {
+      if (this.#path.receive(datagram, this.peer.remote, this.#endpoint.now())) {
+        this.suspect('it does not know the connection')
+      }
+      return
+    }
     const info = this.#recvInfo
     this.#received = true
+    this.#acks.received()
     try {
       if (from.port === info.from.port && from.address === info.from.host) {
         this.#native.recv(datagram, info)
@@ -172,26 +203,41 @@ export class QuicConnection implements Connection, Served {
 
   turn(nowMs: number): boolean {
     if (this.#over) return false
-    if (nowMs >= this.#nativeDueMs) this.#native.onTimeout()
+    if (nowMs >= this.#nativeDueMs) {
+      this.#native.onTimeout()
+      if (!this.#received) this.#path.suspect(nowMs)
+    }
     if (!this.#established) this.#checkHandshake(nowMs)
     if (this.#established) this.#serve(nowMs)
+    if (this.#mayWait(nowMs)) return true
     const more = this.#transmit()
     if (this.#native.isDraining() || this.#native.isClosed()) {
       this.#finish()
       return false
     }
-    this.#planTimer(nowMs)
+    if (this.#retired && this.session.open === 0) this.closeWith(0, '')
+    else this.#planTimer(nowMs)
     return more
+  }
+
+  /** Whether there is nothing to send but an acknowledgement that can wait. */
+  #mayWait(nowMs: number): boolean {
+    if (!this.#established || this.#streams.touched || nowMs >= this.#timer.atMs) return false
+    return this.#acks.mayWait()
   }
 
   #checkHandshake(nowMs: number): void {
     if (this.#native.isEstablished()) {
       this.#established = true
-      this.#datagramBytes = this.#options.datagramBytes
+      this.#peerId = this.#native.destinationId()
+      this.#path.start(this.#peerId, nowMs)
       const chain = this.#native.peerCertChain()
       const leaf = chain?.[0]
-      if (leaf !== undefined) this.#peerName = certificateName(leaf)
-      if (this.#options.role === 'client') this.#keepAliveAtMs = nowMs + quicLimits.keepAliveMs
+      if (leaf !== undefined) this.peer.name = certificateName(leaf)
+      // A restarted server names the id that we send to when it says that it does not know it.
+      if (this.#options.role === 'client') this.#endpoint.register(this.#peerId, this)
+      else this.#dropFirstIds()
+      this.#liveness.heard(nowMs)
       this.#options.onEstablished(this)
     } else if (nowMs >= this.#handshakeDueMs) {
       this.closeWith(STATUS.deadlineExceeded.wire, 'the handshake took too long')
@@ -201,42 +247,49 @@ export class QuicConnection implements Connection, Served {
   #serve(nowMs: number): void {
     const native = this.#native
     const { session } = this
+    if (nowMs >= this.#path.wakeAtMs) this.#path.turn(nowMs, this.peer.remote)
     if (this.#received) {
       this.#received = false
-      if (this.#keepAliveAtMs !== Infinity) this.#keepAliveAtMs = nowMs + quicLimits.keepAliveMs
+      this.#liveness.heard(nowMs)
       session.received()
     }
     if (native.isReadable()) for (const id of native.readable()) session.readable(id)
     session.flush()
     if (nowMs >= session.wakeAtMs) session.expire(nowMs)
-    if (nowMs >= this.#keepAliveAtMs) {
-      this.#keepAliveAtMs = nowMs + quicLimits.keepAliveMs
+    if (this.#liveness.ask(nowMs)) {
       native.sendAckEliciting()
+      this.#streams.touched = true
     }
   }
 
   /** Sends what quiche has, up to a burst; true when there may be more. */
   #transmit(): boolean {
+    this.#acks.sent()
+    this.#streams.touched = false
     const endpoint = this.#endpoint
-    const size = this.#datagramBytes
-    const datagramsMax = Math.min(
-      quicLimits.burstDatagrams,
-      Math.ceil(quicLimits.burstBytes / size),
-    )
-    for (let sent = 0; sent < datagramsMax; sent++) {
-      if (endpoint.blocked) return true
-      const buffer = endpoint.borrow(size)
-      const out = this.#nextDatagram(buffer)
-      if (out === null) {
-        endpoint.giveBack(buffer)
-        return false
-      }
-      const { to } = out[1]
-      if (this.#moved) this.#follow(to)
-      if (this.#established) endpoint.send(buffer, out[0], to.port, to.host)
-      else endpoint.sendReporting(buffer, out[0], to, this.#onSent)
-    }
+    const size = this.#path.datagramBytes
+    const { burstDatagrams, burstBytes } = quicLimits
+    const datagramsMax = Math.min(burstDatagrams, Math.ceil(burstBytes / size))
+    let sent = 0
+    while (sent < datagramsMax && !endpoint.blocked && this.#sendNext(size)) sent++
+    if (sent > 0) this.#path.used(endpoint.now())
     endpoint.settleBurst()
+    return sent === datagramsMax || endpoint.blocked
+  }
+
+  /** Sends one datagram of at most `size` bytes; false when quiche has none. */
+  #sendNext(size: number): boolean {
+    const endpoint = this.#endpoint
+    const buffer = endpoint.borrow(size)
+    const out = this.#nextDatagram(buffer)
+    if (out === null) {
+      endpoint.giveBack(buffer)
+      return false
+    }
+    const { to } = out[1]
+    if (this.#moved) this.#follow(to)
+    if (this.#established) endpoint.send(buffer, out[0], to.port, to.host)
+    else endpoint.sendReporting(buffer, out[0], to, this.#onSent)
     return true
   }
 
@@ -249,9 +302,9 @@ export class QuicConnection implements Connection, Served {
 
   #follow(to: HostPort): void {
     this.#moved = false
-    if (to.port === this.#remote.port && to.host === this.#remote.host) return
-    this.#remote = { host: to.host, port: to.port }
-    this.#recvInfo = { from: { ...this.#remote }, to: this.#recvInfo.to }
+    if (to.port === this.peer.remote.port && to.host === this.peer.remote.host) return
+    this.peer.remote = { host: to.host, port: to.port }
+    this.#recvInfo = { from: { ...this.peer.remote }, to: this.#recvInfo.to }
   }
 
   #nextDatagram(buffer: Buffer): ReturnType<Native['send']> {
@@ -264,26 +317,47 @@ export class QuicConnection implements Connection, Served {
   }
 
   readonly #onSent = (error: Error | null): void => {
-    if (error !== null) this.#sendError ??= error
+    if (error !== null) this.#onRefused(error)
+  }
+
+  /** A client addresses us by the first id only until it has learned ours. */
+  #dropFirstIds(): void {
+    for (const id of this.#options.ids.slice(1)) this.#endpoint.unregister(id)
+  }
+
+  /** The network says that nobody is there. */
+  readonly #onRefused = (error: Error): void => {
+    if (this.#over) return
+    this.#sendError ??= error
+    if (this.#established) this.suspect(error.message)
+    else {
+      const why = `nobody listens at ${this.#peerText()} (${error.message}); is the server running?`
+      this.#end(new DfsError('connectionRefused', why))
+    }
+  }
+
+  /** Something that anybody might have forged says that the peer is gone. */
+  suspect(hint: string): void {
+    if (this.#over) return
+    if (this.#liveness.hint(this.#endpoint.now())) {
+      const why = `${this.#peerText()} is gone (${hint}); it may have been stopped or restarted`
+      this.#end(new DfsError('connectionLost', why))
+    } else {
+      this.#endpoint.schedule(this)
+    }
   }
 
   #planTimer(nowMs: number): void {
     const left = this.#native.timeout()
     this.#nativeDueMs = left === null ? Infinity : nowMs + left
-    let dueMs = Math.min(this.#nativeDueMs, this.session.wakeAtMs, this.#keepAliveAtMs)
+    let dueMs = Math.min(
+      this.#nativeDueMs,
+      this.session.wakeAtMs,
+      this.#liveness.askAtMs,
+      this.#path.wakeAtMs,
+    )
     if (!this.#established) dueMs = Math.min(dueMs, this.#handshakeDueMs)
-    // A timer that fires early costs one idle turn; setting it anew costs one each turn.
-    if (dueMs >= this.#timerAtMs - TIMER_SLACK_MS) return
-    clearTimeout(this.#timer)
-    this.#timerAtMs = dueMs
-    if (dueMs === Infinity) return
-    this.#timer = setTimeout(this.#onTimer, Math.max(1, Math.ceil(dueMs - nowMs)))
-    this.#timer.unref()
-  }
-
-  readonly #onTimer = (): void => {
-    this.#timerAtMs = Infinity
-    this.#endpoint.schedule(this)
+    this.#timer.plan(dueMs, nowMs)
   }
 
   /** quiche says that the connection is over. */
@@ -308,39 +382,15 @@ export class QuicConnection implements Connection, Served {
   #end(error: DfsError, reason: DfsError | undefined = error): void {
     if (this.#over) return
     this.#over = true
-    clearTimeout(this.#timer)
+    this.#timer.stop()
     for (const id of this.#options.ids) this.#endpoint.unregister(id)
+    if (this.#peerId !== undefined) this.#endpoint.unregister(this.#peerId)
     this.session.fail(error)
     this.#options.onOver(this)
     this.#endResolve(reason)
   }
 
   #peerText(): string {
-    const address = formatAddress(this.#remote)
-    const name = this.#options.expectedName ?? this.#peerName
-    return name === undefined ? address : `${name} at ${address}`
-  }
-}
-
-/** Looks like plain data, and follows the peer when it moves. */
-class Identity implements PeerIdentity {
-  readonly #name: () => string | undefined
-  readonly #remote: () => HostPort
-
-  constructor(name: () => string | undefined, remote: () => HostPort) {
-    this.#name = name
-    this.#remote = remote
-  }
-
-  get name(): string | undefined {
-    return this.#name()
-  }
-
-  get address(): string {
-    return formatAddress(this.#remote())
-  }
-
-  toJSON(): { name: string | undefined; address: string } {
-    return { name: this.name, address: this.address }
+    return this.peer.describe(this.#options.expectedName)
   }
 }

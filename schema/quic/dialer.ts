@@ -1,21 +1,23 @@
 /**
- * The connecting end: one UDP socket per address family, shared by all peers of the process.
+ * The connecting end. Each connection has a UDP socket of its own, connected to the server's address:
+ * the kernel then routes once, drops what others send, and says when nobody listens there.
  */
 import { randomBytes } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
-import { isIP, isIPv6 } from 'node:net'
+import { isIP } from 'node:net'
 import quiche from '@matrixai/quic/native/quiche.js'
 import type { Log, TlsIdentity } from '../rpc/api.ts'
 import type { MethodTable } from '../rpc/method-table.ts'
+import { invariant } from '../wire/invariant.ts'
 import { DfsError } from '../wire/status.ts'
 import { formatAddress, parseAddress, type HostPort } from './address.ts'
-import type { Peer, PeerOptions } from './api.ts'
+import type { Peer, PeerOptions, TransportSettings } from './api.ts'
 import { createConfig } from './config.ts'
 import { QuicConnection } from './connection.ts'
-import { interfaceDatagramBytes } from './datagram-size.ts'
 import { Endpoint } from './endpoint.ts'
 import { quicLimits } from './limits.ts'
 import { QuicPeer } from './peer.ts'
+import { Settings } from './settings.ts'
 
 /** What one attempt to connect needs. */
 export interface DialOptions {
@@ -33,28 +35,28 @@ export interface DialOptions {
 }
 
 export class Dialer {
-  readonly #log: Log
-  readonly #endpoints = new Map<4 | 6, Promise<Endpoint>>()
+  readonly #settings: Settings
   readonly #peers = new Set<QuicPeer>()
   #closed = false
 
-  constructor(options: { log: Log }) {
-    this.#log = options.log
+  /** Throws DfsError `invalidArgument` for a setting out of range. */
+  constructor(options: { log: Log; transport?: TransportSettings }) {
+    this.#settings = new Settings(options.transport)
   }
 
   /** A peer; nothing is sent before it is used. */
   peer(options: PeerOptions): Peer {
+    invariant(!this.#closed, 'a closed dialer makes no peers')
     const peer = new QuicPeer(this, options, () => this.#peers.delete(peer))
     this.#peers.add(peer)
     return peer
   }
 
-  /** Closes all peers and the sockets. */
+  /** Closes all peers. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     await Promise.all([...this.#peers].map(async (peer) => peer.close()))
-    for (const endpoint of this.#endpoints.values()) await (await endpoint).close()
   }
 
   /**
@@ -64,8 +66,11 @@ export class Dialer {
   async connect(address: string, options: DialOptions): Promise<QuicConnection> {
     const started = performance.now()
     const remote = await resolveAddress(parseAddress(address))
-    const endpoint = await this.#endpoint(isIPv6(remote.host) ? 6 : 4)
-    options.signal.throwIfAborted()
+    const endpoint = await Endpoint.connect(remote, options.log)
+    if (options.signal.aborted) {
+      await endpoint.close()
+      throw new DfsError('cancelled', `the attempt to reach ${address} was given up`)
+    }
     const left = options.timeoutMs - (performance.now() - started)
     return this.#handshake(endpoint, remote, options, Math.max(1, left))
   }
@@ -114,14 +119,14 @@ export class Dialer {
     options: DialOptions,
     onEstablished: (connection: QuicConnection) => void,
   ): QuicConnection {
-    const datagramBytes = interfaceDatagramBytes(remote.host)
+    const datagramBytesMax = this.#settings.datagramBytesMax(remote.host)
     const config = createConfig({
       role: 'client',
       identity: options.identity,
       caPem: options.caPem,
-      datagramBytesMax: datagramBytes,
-      keylog: false,
-      congestion: 'cubic',
+      datagramBytesMax,
+      settings: this.#settings,
+      windowBytes: quicLimits.connectionWindowBytes,
       ...(options.alpn === undefined ? {} : { alpn: options.alpn }),
     })
     const id = randomBytes(quicLimits.connectionIdBytes)
@@ -132,6 +137,8 @@ export class Dialer {
       remote,
       config,
     )
+    const keylog = this.#settings.nextKeylog('client')
+    if (keylog !== undefined) native.setKeylog(keylog)
     return new QuicConnection({
       native,
       endpoint,
@@ -141,23 +148,12 @@ export class Dialer {
       methods: options.methods,
       log: options.log,
       counted: () => undefined,
-      datagramBytes,
+      datagramBytesMax,
+      sizeKnown: this.#settings.sizeKnown(remote.host),
       expectedName: options.serverName,
       onEstablished,
-      onOver: () => undefined,
+      onOver: () => void endpoint.close(),
     })
-  }
-
-  async #endpoint(family: 4 | 6): Promise<Endpoint> {
-    if (this.#closed) throw new DfsError('shuttingDown', 'the dialer was closed')
-    let endpoint = this.#endpoints.get(family)
-    if (endpoint === undefined) {
-      const any = { host: family === 4 ? '0.0.0.0' : '::', port: 0 }
-      endpoint = Endpoint.bind(any, this.#log)
-      this.#endpoints.set(family, endpoint)
-      endpoint.catch(() => this.#endpoints.delete(family))
-    }
-    return endpoint
   }
 }
 

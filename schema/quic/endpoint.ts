@@ -35,6 +35,8 @@ export type Stranger = (datagram: Buffer, from: RemoteInfo) => void
 export class Endpoint {
   readonly local: HostPort
   readonly #socket: Socket
+  readonly #connected: boolean
+  #refused: ((error: Error) => void) | undefined
   readonly #byId = new Map<string, Served>()
   #dirty: Served[] = []
   #tickPlanned = false
@@ -44,23 +46,44 @@ export class Endpoint {
   #blocked = false
   #closed = false
 
-  private constructor(socket: Socket, local: HostPort, log: Log) {
+  private constructor(socket: Socket, connected: boolean, log: Log) {
     this.#socket = socket
-    this.local = local
+    this.#connected = connected
+    const bound = socket.address()
+    this.local = { host: bound.address, port: bound.port }
     socket.on('message', this.#onMessage)
-    socket.on('error', (error) => log.warn({ err: error, local }, 'UDP socket error'))
+    socket.on('error', (error) => {
+      if (this.#refused !== undefined) this.#refused(error)
+      else log.warn({ err: error, local: this.local }, 'UDP socket error')
+    })
+  }
+
+  /**
+   * A socket that talks to one address only: cheaper to send on, deaf to others, and told when
+   * nobody listens there. Throws DfsError `connectionRefused` when there is no way to the address.
+   */
+  static async connect(remote: HostPort, log: Log): Promise<Endpoint> {
+    const socket = openSocket(isIPv6(remote.host) ? 6 : 4)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once('error', reject)
+        socket.connect(remote.port, remote.host, () => resolve())
+      })
+    } catch (error) {
+      socket.close()
+      throw new DfsError(
+        'connectionRefused',
+        `no way to ${formatAddress(remote)}: ${String(error)}; is the network up?`,
+        { cause: error },
+      )
+    }
+    socket.removeAllListeners('error')
+    return new Endpoint(socket, true, log)
   }
 
   /** Throws DfsError `invalidArgument` when the address cannot be bound. */
   static async bind(address: HostPort, log: Log): Promise<Endpoint> {
-    const type = isIPv6(address.host) ? 'udp6' : 'udp4'
-    const socket = createSocket({
-      type,
-      recvBufferSize: quicLimits.socketBufferBytes,
-      sendBufferSize: quicLimits.socketBufferBytes,
-      // Addresses are numeric here; the default would ask the resolver, asynchronously.
-      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
-    })
+    const socket = openSocket(isIPv6(address.host) ? 6 : 4)
     try {
       await new Promise<void>((resolve, reject) => {
         socket.once('error', reject)
@@ -76,8 +99,7 @@ export class Endpoint {
       )
     }
     socket.removeAllListeners('error')
-    const bound = socket.address()
-    return new Endpoint(socket, { host: bound.address, port: bound.port }, log)
+    return new Endpoint(socket, false, log)
   }
 
   /** Milliseconds on the clock of all turns. */
@@ -89,16 +111,17 @@ export class Endpoint {
     this.#stranger = stranger
   }
 
+  /** Hears what the network says about a connected socket's other end, e.g. that it is not there. */
+  onRefused(refused: (error: Error) => void): void {
+    this.#refused = refused
+  }
+
   register(id: Uint8Array, served: Served): void {
     this.#byId.set(keyOf(id), served)
   }
 
   unregister(id: Uint8Array): void {
     this.#byId.delete(keyOf(id))
-  }
-
-  get size(): number {
-    return this.#byId.size
   }
 
   /** Gives the connection a turn in the next tick. */
@@ -129,7 +152,8 @@ export class Endpoint {
   /** Sends the first `bytes` of a borrowed buffer, which the endpoint takes back. */
   send(buffer: Buffer, bytes: number, port: number, host: string): void {
     if (this.#closed) return
-    this.#socket.send(buffer, 0, bytes, port, host)
+    if (this.#connected) this.#socket.send(buffer, 0, bytes)
+    else this.#socket.send(buffer, 0, bytes, port, host)
     this.#lent.push(buffer)
   }
 
@@ -141,10 +165,12 @@ export class Endpoint {
     done: (error: Error | null) => void,
   ): void {
     if (this.#closed) return
-    this.#socket.send(buffer, 0, bytes, to.port, to.host, (error) => {
+    const sent = (error: Error | null): void => {
       this.giveBack(buffer)
       done(error)
-    })
+    }
+    if (this.#connected) this.#socket.send(buffer, 0, bytes, sent)
+    else this.#socket.send(buffer, 0, bytes, to.port, to.host, sent)
   }
 
   /** Ends a burst: takes buffers back if the kernel has taken their datagrams. */
@@ -172,12 +198,6 @@ export class Endpoint {
     await new Promise<void>((resolve) => {
       this.#socket.close(resolve)
     })
-  }
-
-  /** Keeps the process alive, or not. */
-  setReferenced(referenced: boolean): void {
-    if (referenced) this.#socket.ref()
-    else this.#socket.unref()
   }
 
   readonly #onMessage = (datagram: Buffer, from: RemoteInfo): void => {
@@ -225,6 +245,16 @@ export class Endpoint {
     this.settleBurst()
     if (this.#dirty.length > 0) this.#planTick()
   }
+}
+
+function openSocket(family: 4 | 6): Socket {
+  return createSocket({
+    type: family === 6 ? 'udp6' : 'udp4',
+    recvBufferSize: quicLimits.socketBufferBytes,
+    sendBufferSize: quicLimits.socketBufferBytes,
+    // Addresses are numeric here; the default would ask the resolver, asynchronously.
+    lookup: (host, _options, done) => done(null, host, family),
+  })
 }
 
 function keyOf(id: Uint8Array): string {

@@ -10,6 +10,16 @@ export const quicLimits = {
   streamWindowBytes: 16 * MIB,
   /** Bytes a peer may send on all streams of a connection before somebody reads them. */
   connectionWindowBytes: 64 * MIB,
+  /** Bytes that peers may send to one listener unread, as a target: more connections, smaller windows. */
+  receiveBudgetBytes: 1_024 * MIB,
+  /** Smallest connection window that the budget leads to, bytes. */
+  connectionWindowBytesMin: MIB,
+  /** Streams of ours after which a peer makes a new connection: quiche remembers each for ever. */
+  streamsPerConnectionMax: 1_048_576,
+  /** Estimated flow-control bytes lost to broken-off streams after which a new one is made too. */
+  lostCreditBytesMax: 32 * MIB,
+  /** "No such connection" answers of a listener in one second. */
+  unknownAnswersPerSecondMax: 1_000,
   /** Requests that each side may have open on a connection; more wait at their caller. */
   streamsMax: 1_024,
   /** Bytes of a datagram before the path is known to carry more: QUIC's minimum. */

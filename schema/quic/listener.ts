@@ -17,15 +17,22 @@ import { formatAddress, parseAddress, type HostPort } from './address.ts'
 import type { Listener, ListenOptions } from './api.ts'
 import { createConfig } from './config.ts'
 import { QuicConnection } from './connection.ts'
-import { interfaceDatagramBytes } from './datagram-size.ts'
 import { Endpoint } from './endpoint.ts'
 import { quicLimits } from './limits.ts'
 import { RetryTokens } from './retry-token.ts'
+import { Settings } from './settings.ts'
+import {
+  isSideMessage,
+  SIDE_HEADER_BYTES,
+  UNKNOWN_CONNECTION,
+  writeSideMessage,
+} from './side-channel.ts'
 
 const LONG_HEADER = 0x80
 /** Milliseconds between looks whether a drain is complete. */
 const DRAIN_POLL_MS = 5
 const DRAIN_MS = 5_000
+const SECOND_MS = 1_000
 
 /** Listens for connections. Throws DfsError `invalidArgument` for a bad address or certificate. */
 export async function listen(options: ListenOptions): Promise<Listener> {
@@ -44,14 +51,17 @@ class QuicListener implements Listener {
   readonly #endpoint: Endpoint
   readonly #options: ListenOptions
   readonly #methods: MethodTable
+  readonly #settings: Settings
   readonly #tokens = new RetryTokens(quicLimits.retryTokenMs)
   readonly #all = new Set<QuicConnection>()
   readonly #handshakes = new Set<QuicConnection>()
   readonly #perAddress = new Map<string, number>()
-  /** By datagram size. */
+  /** By window and datagram size, whose sum tells both: windows are multiples of a MiB. */
   #configs = new Map<number, Config>()
   #identity: TlsIdentity
   #closing: Promise<void> | undefined
+  #unknownSinceMs = 0
+  #unknownAnswers = 0
 
   constructor(endpoint: Endpoint, options: ListenOptions) {
     invariant(options.service instanceof MethodTable, 'a service is a MethodTable')
@@ -59,8 +69,9 @@ class QuicListener implements Listener {
     this.#endpoint = endpoint
     this.#options = options
     this.#identity = options.identity
+    this.#settings = new Settings(options.transport)
     // Fails now rather than at the first client.
-    this.#config(quicLimits.datagramBytesMin)
+    this.#config(quicLimits.datagramBytesMin, quicLimits.connectionWindowBytes)
     this.address = formatAddress(endpoint.local)
     endpoint.onStranger(this.#onStranger)
   }
@@ -70,7 +81,7 @@ class QuicListener implements Listener {
     this.#identity = identity
     this.#configs = new Map()
     try {
-      this.#config(quicLimits.datagramBytesMin)
+      this.#config(quicLimits.datagramBytesMin, quicLimits.connectionWindowBytes)
     } catch (error) {
       this.#identity = before
       throw error
@@ -98,8 +109,20 @@ class QuicListener implements Listener {
     return false
   }
 
+  /** The budget shared by the connections, in powers of two so that few configurations do. */
+  #windowBytes(): number {
+    const { receiveBudgetBytes, connectionWindowBytes, connectionWindowBytesMin } = quicLimits
+    let bytes: number = connectionWindowBytes
+    while (bytes > connectionWindowBytesMin && bytes * this.#all.size > receiveBudgetBytes)
+      bytes /= 2
+    return bytes
+  }
+
   readonly #onStranger = (datagram: Buffer, from: RemoteInfo): void => {
-    if (((datagram[0] ?? 0) & LONG_HEADER) === 0) return
+    if (((datagram[0] ?? 0) & LONG_HEADER) === 0) {
+      this.#tellUnknown(datagram, from)
+      return
+    }
     if (datagram.length < quicLimits.datagramBytesMin) return
     let header: Header
     try {
@@ -151,14 +174,16 @@ class QuicListener implements Listener {
   ): QuicConnection | undefined {
     // Beyond the caps a few are still answered, to be told so; beyond those, silence.
     if (this.#handshakes.size >= quicLimits.handshakesMax) return undefined
-    const datagramBytes = interfaceDatagramBytes(remote.host)
+    const datagramBytesMax = this.#settings.datagramBytesMax(remote.host)
     const native = quiche.Connection.accept(
       id,
       originalId,
       this.#endpoint.local,
       remote,
-      this.#config(datagramBytes),
+      this.#config(datagramBytesMax, this.#windowBytes()),
     )
+    const keylog = this.#settings.nextKeylog('server')
+    if (keylog !== undefined) native.setKeylog(keylog)
     const connection = new QuicConnection({
       native,
       endpoint: this.#endpoint,
@@ -168,7 +193,8 @@ class QuicListener implements Listener {
       methods: this.#methods,
       log: this.#options.log,
       counted: () => undefined,
-      datagramBytes,
+      datagramBytesMax,
+      sizeKnown: this.#settings.sizeKnown(remote.host),
       onEstablished: this.#onEstablished,
       onOver: (ended) => this.#onOver(ended, remote.host),
     })
@@ -205,23 +231,42 @@ class QuicListener implements Listener {
     else this.#perAddress.set(host, count)
   }
 
-  #config(datagramBytesMax: number): Config {
-    let config = this.#configs.get(datagramBytesMax)
+  #config(datagramBytesMax: number, windowBytes: number): Config {
+    const key = windowBytes + datagramBytesMax
+    let config = this.#configs.get(key)
     if (config === undefined) {
       config = createConfig({
         role: 'server',
         identity: this.#identity,
         caPem: this.#options.caPem,
         datagramBytesMax,
-        keylog: false,
-        congestion: 'cubic',
+        settings: this.#settings,
+        windowBytes,
       })
-      this.#configs.set(datagramBytesMax, config)
+      this.#configs.set(key, config)
     }
     return config
   }
 
-  #reply(to: HostPort, write: (out: Uint8Array) => number): void {
+  /** Tells the client of an earlier process here that its connection is gone. */
+  #tellUnknown(datagram: Buffer, from: RemoteInfo): void {
+    // Never an answer to an answer, nor one larger than the question.
+    if (isSideMessage(datagram) || datagram.length <= SIDE_HEADER_BYTES) return
+    const nowMs = performance.now()
+    if (nowMs - this.#unknownSinceMs >= SECOND_MS) {
+      this.#unknownSinceMs = nowMs
+      this.#unknownAnswers = 0
+    }
+    if (++this.#unknownAnswers > quicLimits.unknownAnswersPerSecondMax) return
+    const id = datagram.subarray(1, 1 + quicLimits.connectionIdBytes)
+    this.#reply({ host: from.address, port: from.port }, (out) => {
+      const message = { kind: UNKNOWN_CONNECTION, nonce: 0, size: 0 }
+      writeSideMessage(out, id, message)
+      return SIDE_HEADER_BYTES
+    })
+  }
+
+  #reply(to: HostPort, write: (out: Buffer) => number): void {
     const buffer = this.#endpoint.borrow(quicLimits.datagramBytesMin)
     try {
       this.#endpoint.send(buffer, write(buffer), to.port, to.host)

@@ -6,7 +6,7 @@
  * and the next attempt is put off, longer each time and by a random part, so that a thousand clients
  * do not return at the same moment. A call never waits beyond its own deadline.
  */
-import type { Call, CallOptions, Connection, Method } from '../rpc/api.ts'
+import type { Call, CallOptions, Connection, Method, TlsIdentity } from '../rpc/api.ts'
 import { MethodTable } from '../rpc/method-table.ts'
 import { invariant } from '../wire/invariant.ts'
 import { DfsError } from '../wire/status.ts'
@@ -50,13 +50,13 @@ export class QuicPeer implements Peer {
   }
 
   call<Q, R>(method: Method<Q, R>, request: Q, options?: CallOptions): Promise<R> {
-    const live = this.#live
+    const live = this.#current()
     if (live !== undefined) return live.call(method, request, options)
     return this.#callLater(method, request, options)
   }
 
   async open<Q, R>(method: Method<Q, R>, request: Q, options?: CallOptions): Promise<Call<R>> {
-    const live = this.#live
+    const live = this.#current()
     if (live !== undefined) return live.open(method, request, options)
     const { connection, rest } = await this.#wait(method, options)
     return connection.open(method, request, rest)
@@ -67,6 +67,14 @@ export class QuicPeer implements Peer {
     if (!this.#abort.signal.aborted) this.#abort.abort(closedByUs())
     await this.#live?.close()
     this.#live = undefined
+  }
+
+  #current(): QuicConnection | undefined {
+    const live = this.#live
+    if (live === undefined || !live.worn) return live
+    this.#live = undefined
+    live.retire()
+    return undefined
   }
 
   async #callLater<Q, R>(method: Method<Q, R>, request: Q, options?: CallOptions): Promise<R> {
@@ -169,6 +177,11 @@ export class QuicPeer implements Peer {
     }
   }
 
+  #identity(): TlsIdentity | undefined {
+    const { identity } = this.#options
+    return typeof identity === 'function' ? identity() : identity
+  }
+
   #putOff(): void {
     this.#failures++
     const longest = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(this.#failures, 10))
@@ -188,7 +201,7 @@ export class QuicPeer implements Peer {
         return await this.#dialer.connect(address, {
           serverName: this.#options.serverName,
           caPem: this.#options.caPem,
-          identity: this.#options.identity,
+          identity: this.#identity(),
           methods: this.#methods,
           log: this.#options.log,
           timeoutMs: ATTEMPT_MS,

@@ -64,6 +64,26 @@ export interface PeerIdentity {
   readonly address: string
 }
 
+/** A connection's numbers so far, for logs and metrics. */
+export interface ConnectionStats {
+  /** Smoothed round-trip time, whole milliseconds. */
+  readonly rttMs: number
+  /** Bytes that congestion control allows under way. */
+  readonly cwndBytes: number
+  /** Bytes of the datagrams sent now. */
+  readonly datagramBytes: number
+  readonly packetsSent: number
+  readonly packetsReceived: number
+  readonly packetsLost: number
+  readonly bytesSent: number
+  readonly bytesReceived: number
+  readonly bytesLost: number
+  /** Bytes of streams that were sent again. */
+  readonly bytesRetransmitted: number
+  /** Requests under way, both ways. */
+  readonly requestsOpen: number
+}
+
 export interface Connection {
   readonly peer: PeerIdentity
   /** Free for the application: who logged in on this connection, and the like. */
@@ -75,6 +95,8 @@ export interface Connection {
   /** Resolves when the connection is over, with the reason. */
   readonly closed: Promise<Error | undefined>
   close(): Promise<void>
+  /** Costs some microseconds; the last known numbers once the connection is over. */
+  stats(): ConnectionStats
 }
 
 /** The serving side of one request. */
