@@ -1,6 +1,7 @@
 /** `dfs up` and `dfs down`: a cluster on this machine, for a first try and for tests. */
 import { resolve } from 'node:path'
 import type { CommandModule } from 'yargs'
+import { DfsError } from '../../schema/wire/status.ts'
 import { down } from '../cluster/down.ts'
 import { up, type RunningCluster } from '../cluster/up.ts'
 import { commandLog } from './options.ts'
@@ -44,7 +45,7 @@ export const upCommand: CommandModule<object, UpArguments> = {
         for (const [name, value] of Object.entries({ chunkservers, racks, replicas })) {
           if (value === undefined) continue
           if (!Number.isInteger(value) || value < 1 || value > 100) {
-            throw new Error(`--${name} takes a whole number from 1 to 100`)
+            throw new DfsError('invalidArgument', `--${name} takes a whole number from 1 to 100`)
           }
         }
         return true

@@ -7,6 +7,9 @@ import t from 'tap'
 import { formatCredential, parseCredential } from '../../schema/wire/credential.ts'
 import { noMounts, runDfs, startCluster, type Ended } from '../support/cluster.ts'
 
+// A file run by itself would end after tap's 30 s.
+t.setTimeout(290_000)
+
 const reason = noMounts()
 const options = reason === undefined ? {} : { skip: reason }
 const NO_PERMISSION = 77

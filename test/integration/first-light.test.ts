@@ -23,6 +23,9 @@ const MARKER = 'A-marker-that-no-server-may-ever-see-0123456789'
 const SECRET_NAME = 'a-very-telling-file-name.txt'
 const SECRET_FOLDER = 'a-very-telling-folder-name'
 
+// A file run by itself would end after tap's 30 s.
+t.setTimeout(290_000)
+
 const reason = noMounts()
 
 t.test(

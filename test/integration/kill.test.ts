@@ -12,6 +12,9 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { noMounts, startCluster, type TestCluster } from '../support/cluster.ts'
 
+// A file run by itself would end after tap's 30 s.
+t.setTimeout(290_000)
+
 const reason = noMounts()
 const options = { ...(reason === undefined ? {} : { skip: reason }), timeout: 280_000 }
 const writerScript = fileURLToPath(new URL('../support/writer.js', import.meta.url))
