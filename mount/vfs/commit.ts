@@ -50,7 +50,7 @@ export async function commitLayer(
     await loadBase(file, layer)
     const full = overfullWindow(file, layer)
     if (full !== undefined) {
-      await compactor.compactNow(file, full)
+      await compactor.compactNow(file, full, chunksToCome(layer))
       continue
     }
     const portion = nextPortion(file, layer, stored)
@@ -164,6 +164,15 @@ function overfullWindow(file: SharedFile, layer: Layer): number | undefined {
     if (base.length > limits.windowExtentsMax / 2) return window
   }
   return undefined
+}
+
+/** Chunks that earlier portions of the layer named and later ones will name again. */
+function chunksToCome(layer: Layer): Set<number> {
+  const chunks = new Set<number>()
+  for (const extents of layer.extents.values()) {
+    for (const { chunk } of extents) if (!layer.chunks.has(chunk)) chunks.add(chunk)
+  }
+  return chunks
 }
 
 /** As much of the layer as one request holds. */

@@ -8,6 +8,7 @@
 import type { Extent } from '../../schema/generated/common.ts'
 import type { NewChunk } from '../../schema/generated/metadata.ts'
 import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
+import { overlay } from '../../schema/wire/extents.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { ChunkPacker } from './chunk-packer.ts'
@@ -40,12 +41,17 @@ export class Compactor {
     if (!this.#running) void this.#run()
   }
 
-  /** Rewrites a window now; the caller holds the file's `versions`. */
-  async compactNow(file: SharedFile, window: number): Promise<void> {
+  /**
+   * Rewrites a window now; the caller holds the file's `versions`. Chunks in `keep` stay named by one
+   * extent at least, since a chunk that nothing names is gone.
+   */
+  async compactNow(file: SharedFile, window: number, keep: ReadonlySet<number>): Promise<void> {
     await file.committed.load(window)
     const extents = file.committed.window(window) ?? []
-    const rewritten = await rewrite(file, window, extents)
-    await commitRewritten(file, window, extents, rewritten)
+    const { chunk, extents: written } = await rewrite(file, window, extents)
+    const kept = [...keep].flatMap((id) => extents.find((extent) => extent.chunk === id) ?? [])
+    const laid = [...written, ...kept]
+    await commitRewritten(file, window, extents, { chunk, extents: laid })
   }
 
   close(): void {
@@ -77,7 +83,11 @@ export class Compactor {
     const extents = window === undefined ? undefined : file.committed.window(window)
     if (window === undefined || extents === undefined) return
     const rewritten = await rewrite(file, window, extents)
-    await file.versions.run(async () => commitRewritten(file, window, extents, rewritten))
+    await file.versions.run(async () => {
+      // A layer that is half committed may need chunks that only this window names.
+      if (file.changes.frozenCount > 0) return
+      await commitRewritten(file, window, extents, rewritten)
+    })
   }
 }
 
@@ -177,7 +187,8 @@ async function commitRewritten(
     throw new DfsError('versionConflict', `window ${window} of ${file.path} was changed meanwhile`)
   }
   const { inode, attributes } = committed.inode
-  const digest = windowDigest(extents)
+  const after = overlay(now, extents)
+  const digest = windowDigest(after)
   const manifest: Manifest = new Map(committed.manifest).set(window, digest)
   const contentDigest = manifestDigest(manifestBytes(manifest))
   const { seal: _, ...plain } = attributes
@@ -197,6 +208,6 @@ async function commitRewritten(
   if (inodeNow === undefined) {
     throw new DfsError('versionConflict', `${file.path} was changed while it was rewritten`)
   }
-  committed.adoptCommitted(inodeNow, manifest, new Map([[window, extents]]))
+  committed.adoptCommitted(inodeNow, manifest, new Map([[window, after]]))
   file.changes.forgetVisible()
 }
