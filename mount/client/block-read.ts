@@ -251,7 +251,7 @@ class Attempt {
   async #fill(call: Call<ReadChunkResponse>, into: Buffer): Promise<void> {
     for (let filled = 0; filled < into.length;) {
       const taken = call.read(filled === 0 ? into : into.subarray(filled))
-      const bytes = typeof taken === 'number' ? taken : await taken
+      const bytes = typeof taken === 'number' ? taken : await taken.catch(this.#brokenOff)
       if (bytes === 0) {
         const detail = `chunk ${this.#range.location.chunk}: chunkserver ${this.server.id} sent too few bytes`
         throw new DfsError('chunkTruncated', detail)
@@ -259,6 +259,14 @@ class Attempt {
       filled += bytes
       this.progressMs = performance.now()
     }
+  }
+
+  /** A stream that the server breaks off does not say why; asked again, the server does. */
+  readonly #brokenOff = (error: unknown): never => {
+    if (!(error instanceof DfsError) || error.code !== 'cancelled') throw error
+    if (this.#abort.signal.aborted) throw error
+    const detail = `chunk ${this.#range.location.chunk}: chunkserver ${this.server.id} broke the answer off`
+    throw new DfsError('connectionLost', detail, { cause: error })
   }
 }
 

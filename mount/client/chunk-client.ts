@@ -58,7 +58,8 @@ export class Chunks implements ChunkClient {
     this.#session = session
     this.#pool = pool
     this.#log = log
-    this.#plans = new PlanStock(session, this.#health)
+    const { signal } = this.#closing
+    this.#plans = new PlanStock({ session, health: this.#health, signal })
     this.#budget = new WriteBudget(writeBufferBytes)
   }
 

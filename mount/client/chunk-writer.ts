@@ -11,7 +11,6 @@ import type { ServerAddress } from '../../schema/generated/common.ts'
 import type { ChunkPlan, NewChunk } from '../../schema/generated/metadata.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
-import { limits } from '../../schema/wire/limits.ts'
 import { DfsError, statusFromWire } from '../../schema/wire/status.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 import type { BeginOptions, ChunkWriter } from './api.ts'
@@ -170,7 +169,8 @@ export class Writer implements ChunkWriter, BudgetHolder {
       const over = failures >= FAILURES_MAX || failingMs > FAILING_MS_MAX
       if (over || !(error instanceof DfsError)) throw this.#givenUp(error, failures)
       await pauseFor(pauseMs(failures - 1), this.#abort.signal, `chunk ${this.chunk}`)
-      await this.#planAgain(error)
+      this.#plan = await this.#parts.plans.again(this.#plan, [...this.#excluded])
+      for (const { id } of this.#plan.servers) this.#excluded.delete(id)
     }
   }
 
@@ -201,7 +201,7 @@ export class Writer implements ChunkWriter, BudgetHolder {
     try {
       const result = await upload.run()
       health.ended(first)
-      return this.#judge(result)
+      return this.#judge(chain, result)
     } catch (error) {
       if (blamesServer(error) && !upload.suspended && !this.#abort.signal.aborted) {
         this.#excluded.add(first)
@@ -213,35 +213,24 @@ export class Writer implements ChunkWriter, BudgetHolder {
     }
   }
 
-  #judge({ servers, failed }: UploadResult): DfsError {
+  /** Who of the chain has it, and what to say of the others: they are left out of the next plan. */
+  #judge(chain: readonly ServerAddress[], { servers, failed }: UploadResult): DfsError {
     for (const id of servers) this.#acknowledged.add(id)
     const reasons: string[] = []
-    for (const { server, status, detail } of failed) {
-      reasons.push(`chunkserver ${server}: ${detail} [${statusFromWire(status)}]`)
-      this.#excluded.add(server)
-      this.#parts.health.began(server)
-      this.#parts.health.failed(server)
+    for (const { id } of chain) {
+      if (this.#acknowledged.has(id)) continue
+      const failure = failed.find(({ server }) => server === id)
+      const why =
+        failure === undefined
+          ? 'says nothing of it'
+          : `${failure.detail} [${statusFromWire(failure.status)}]`
+      reasons.push(`chunkserver ${id}: ${why}`)
+      this.#excluded.add(id)
+      this.#parts.health.began(id)
+      this.#parts.health.failed(id)
     }
-    const detail = `chunk ${this.chunk}: durable on ${servers.length} servers only; ${reasons.join('; ')}`
+    const detail = `chunk ${this.chunk}: durable on ${this.#acknowledged.size} servers only; ${reasons.join('; ')}`
     return new DfsError('chainBroken', detail)
-  }
-
-  async #planAgain(why: DfsError): Promise<void> {
-    const { plans } = this.#parts
-    const exclude = [...new Set([...this.#excluded, ...this.#acknowledged])].slice(
-      -limits.chunksPerRequestMax,
-    )
-    try {
-      this.#plan = await plans.again(this.#plan, exclude)
-    } catch (error) {
-      const scarce =
-        error instanceof DfsError && (error.code === 'tooFewServers' || error.code === 'noSpace')
-      if (!scarce || this.#excluded.size === 0) throw error
-      // Without those that failed there are too few: one of them may be back.
-      this.#parts.log.warn({ err: why, chunk: this.chunk }, 'trying failed chunkservers again')
-      this.#excluded.clear()
-      this.#plan = await plans.again(this.#plan, [])
-    }
   }
 
   async #rest(): Promise<void> {

@@ -4,10 +4,11 @@
  * It is refilled before it is empty, and larger the faster plans are taken. Plans are kept for a
  * short time only: where to put a chunk is decided by what is free and alive at that moment.
  */
-import type { ChunkPlan } from '../../schema/generated/metadata.ts'
+import type { ChunkPlan, PlanRequest } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { MetadataSession } from './api.ts'
+import { retried } from './retry.ts'
 import type { ServerHealth } from './server-health.ts'
 
 /** Plans kept at least and at most. */
@@ -15,24 +16,36 @@ const STOCK_MIN = 2
 const STOCK_MAX = 32
 /** Milliseconds after which an unused plan is thrown away. */
 const AGE_MAX_MS = 30_000
+/** Milliseconds for which too few servers may pass: some may be starting. */
+const SCARCE_MS = 10_000
+/** Servers that one request shuts out. */
+const EXCLUDED_MAX = 256
 
 interface Kept {
   readonly plan: ChunkPlan
   readonly gotMs: number
 }
 
+type Wanted = Omit<PlanRequest, 'exclude'>
+
 const NO_TICKET = new Uint8Array(0)
 
 export class PlanStock {
   readonly #session: Pick<MetadataSession, 'read'>
   readonly #health: ServerHealth
+  readonly #signal: AbortSignal
   readonly #kept: Kept[] = []
   #target = STOCK_MIN
   #refilling: Promise<void> | undefined
 
-  constructor(session: Pick<MetadataSession, 'read'>, health: ServerHealth) {
-    this.#session = session
-    this.#health = health
+  constructor(options: {
+    session: Pick<MetadataSession, 'read'>
+    health: ServerHealth
+    signal: AbortSignal
+  }) {
+    this.#session = options.session
+    this.#health = options.health
+    this.#signal = options.signal
   }
 
   /** A plan for a new chunk. Throws what the metadata server says: `noSpace`, `tooFewServers`, … */
@@ -50,12 +63,12 @@ export class PlanStock {
   }
 
   /**
-   * Another chain for a chunk under way, without the servers that failed it. Throws `planExpired` when
-   * it has been under way for too long.
+   * Another chain for a chunk under way, without the servers that failed it, unless then there are
+   * too few: one of them may be back. Throws `planExpired` when it has been under way for too long.
    */
   async again(plan: ChunkPlan, exclude: readonly number[]): Promise<ChunkPlan> {
     const { chunk, ticket } = plan
-    const [again] = await this.#request({ count: 1, exclude: [...exclude], chunk, ticket })
+    const [again] = await this.#plansAvoiding(exclude, { count: 1, chunk, ticket })
     if (again === undefined || again.chunk !== chunk) {
       throw new DfsError('internal', `chunk ${chunk}: the metadata server planned another one`)
     }
@@ -89,37 +102,41 @@ export class PlanStock {
 
   async #fetch(): Promise<void> {
     const count = Math.max(1, this.#target - this.#kept.length)
-    const plans = await this.#plansAvoiding(this.#health.failing(), count)
+    const wanted = { count, chunk: 0, ticket: NO_TICKET }
+    const plans = await this.#plansAvoiding(this.#health.failing(), wanted)
     if (plans.length === 0) throw new DfsError('internal', 'the metadata server gave no chunk plan')
     const gotMs = Date.now()
     for (const plan of plans) this.#kept.push({ plan, gotMs })
   }
 
-  /** Without servers that just failed us, unless then there are too few. */
-  async #plansAvoiding(exclude: readonly number[], count: number): Promise<ChunkPlan[]> {
-    const request = { count, exclude: [...exclude], chunk: 0, ticket: NO_TICKET }
-    if (exclude.length === 0) return this.#request(request)
-    try {
-      return await this.#request(request)
-    } catch (error) {
-      const scarce =
-        error instanceof DfsError && (error.code === 'tooFewServers' || error.code === 'noSpace')
-      if (!scarce) throw error
-      this.#health.forgive()
-      return this.#request({ ...request, exclude: [] })
+  async #plansAvoiding(servers: readonly number[], wanted: Wanted): Promise<ChunkPlan[]> {
+    if (servers.length > 0) {
+      try {
+        return await this.#request({ ...wanted, exclude: servers.slice(0, EXCLUDED_MAX) })
+      } catch (error) {
+        if (!isScarce(error)) throw error
+        this.#health.forgive()
+      }
     }
+    const options = {
+      what: 'planning a chunk',
+      deadlineMs: SCARCE_MS,
+      passing: (error: DfsError) => error.code === 'tooFewServers',
+      signal: this.#signal,
+    }
+    return retried(options, async () => this.#request({ ...wanted, exclude: [] }))
   }
 
-  async #request(request: {
-    count: number
-    exclude: number[]
-    chunk: number
-    ticket: Uint8Array
-  }): Promise<ChunkPlan[]> {
+  async #request(request: PlanRequest): Promise<ChunkPlan[]> {
     const { plans } = await this.#session.read(methods.plan, request)
     for (const { chunk, servers } of plans) {
       if (servers.length === 0) throw new DfsError('internal', `chunk ${chunk}: planned nowhere`)
     }
     return plans
   }
+}
+
+/** Whether it is for want of servers that there is no plan. */
+function isScarce(error: unknown): boolean {
+  return error instanceof DfsError && (error.code === 'tooFewServers' || error.code === 'noSpace')
 }

@@ -310,7 +310,6 @@ function mayPass(error: DfsError): boolean {
     case 'connectionRefused':
     case 'tooManyRequests':
     case 'shuttingDown':
-    case 'tooFewServers':
       return true
     default:
       return false

@@ -62,12 +62,12 @@ t.test(
   async (t) => {
     const budget = new WriteBudget(100)
     const [finishing, first, second] = [new Holder(budget), new Holder(budget), new Holder(budget)]
-    finishing.append(90)
+    void finishing.append(90)
     finishing.finishing = true
     const order: string[] = []
     const waits = [
-      first.append(20)?.then(() => order.push('first')),
-      second.append(20)?.then(() => order.push('second')),
+      Promise.resolve(first.append(20)).then(() => order.push('first')),
+      Promise.resolve(second.append(20)).then(() => order.push('second')),
     ]
     t.notOk(await settled(waits[0]?.then(() => undefined)))
     finishing.done()
