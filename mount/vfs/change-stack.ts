@@ -105,19 +105,18 @@ export class ChangeStack {
     layer.mtimeSet = undefined
   }
 
-  /** The file's size becomes `size`, from `sizeNow`. */
-  resize(size: number, sizeNow: number, nowMs: number): void {
+  /** The file's size becomes `size`. */
+  resize(size: number, nowMs: number): void {
     const layer = this.#current
-    if (size < sizeNow) {
-      layer.truncateTo = Math.min(layer.truncateTo ?? size, size)
-      for (const [window, extents] of layer.extents) {
-        const cut = truncate(extents, size - window * WINDOW_BYTES)
-        if (cut.length === 0) layer.extents.delete(window)
-        else layer.extents.set(window, cut)
-      }
-      dropUnnamedChunks(layer)
-      this.#visible.clear()
+    // Also when it grows: another mount may have made it longer than we know.
+    layer.truncateTo = Math.min(layer.truncateTo ?? size, size)
+    for (const [window, extents] of layer.extents) {
+      const cut = truncate(extents, size - window * WINDOW_BYTES)
+      if (cut.length === 0) layer.extents.delete(window)
+      else layer.extents.set(window, cut)
     }
+    dropUnnamedChunks(layer)
+    this.#visible.clear()
     layer.extendTo = size
     layer.changedAtMs = nowMs
     layer.mtimeSet = undefined

@@ -132,10 +132,16 @@ async function loadBase(file: SharedFile, layer: Layer): Promise<void> {
   }
 }
 
+/** Where the layer cuts the file, if it is as long as that. */
+function cutOf({ committed }: SharedFile, { truncateTo }: Layer): number | undefined {
+  const { size } = committed.inode.attributes
+  return truncateTo !== undefined && truncateTo < size ? truncateTo : undefined
+}
+
 /** Windows that the layer changes, in order; with the one that it cuts in two. */
 function changedWindows(file: SharedFile, layer: Layer): number[] {
   const windows = new Set(layer.extents.keys())
-  const { truncateTo } = layer
+  const truncateTo = cutOf(file, layer)
   if (truncateTo !== undefined && truncateTo % WINDOW_BYTES !== 0) {
     const cut = Math.floor(truncateTo / WINDOW_BYTES)
     if (file.committed.manifest?.has(cut) === true) windows.add(cut)
@@ -213,8 +219,8 @@ function nextPortion(
       mtime: mtimeOf(layer),
       contentDigest: manifestDigest(manifestBytes(manifest)),
     }),
-    truncates: layer.truncateTo !== undefined,
-    truncateTo: layer.truncateTo ?? 0,
+    truncates: cutOf(file, layer) !== undefined,
+    truncateTo: cutOf(file, layer) ?? 0,
     windows: changes,
     chunks: [...chunks.values()],
     inline: NO_BYTES,

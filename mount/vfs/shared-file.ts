@@ -95,7 +95,7 @@ export class SharedFile {
     }
     const nowMs = Date.now()
     this.#changeDirty(() => this.dirty.truncate(size))
-    this.changes.resize(size, this.size, nowMs)
+    this.changes.resize(size, nowMs)
     if (this.changedSinceMs === 0) this.changedSinceMs = nowMs
   }
 

@@ -87,7 +87,7 @@ t.test('reads see every change at once, and a commit changes nothing they see', 
     for (const change of steps) {
       if (change.kind === 'freeze') stack.freeze()
       if (change.kind === 'resize') {
-        stack.resize(BASE + change.from, stack.sizeOver(baseSize), 1)
+        stack.resize(BASE + change.from, 1)
         flat.resize(change.from)
       }
       if (change.kind === 'write') {
@@ -157,13 +157,13 @@ t.test('what failed to be stored is taken out, and what was below shows again', 
 t.test('inline content replaces all below it and is cut like anything else', async (t) => {
   const stack = new ChangeStack()
   t.equal(stack.visibleInline(Buffer.from('hello')).length, 5)
-  stack.resize(3, 5, 1)
+  stack.resize(3, 1)
   t.equal(stack.visibleInline(Buffer.from('hello')).length, 3)
   stack.freezeInline(Buffer.from('abcd'))
   t.equal(Buffer.from(stack.visibleInline(Buffer.from('hello')).bytes).toString(), 'abcd')
   t.equal(stack.sizeOver(5), 4)
   t.ok(stack.hidesBase(0))
-  stack.resize(2, 4, 1)
+  stack.resize(2, 1)
   t.equal(stack.visibleInline(Buffer.alloc(0)).length, 2)
 })
 
