@@ -36,6 +36,8 @@ export interface OrderedStore {
    * `diskFailed` when the engine cannot read.
    */
   get(key: Buffer): Promise<Buffer | undefined>
+  /** As {@link get} for many keys in one trip to the engine; the result is in their order. */
+  getMany(keys: readonly Buffer[]): Promise<(Buffer | undefined)[]>
   /**
    * Entries of a key range, in order, as of one moment. Further pages start at
    * {@link keyAfter} the last one. Throws as {@link get}.

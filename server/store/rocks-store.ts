@@ -95,6 +95,26 @@ class RocksStore implements OrderedStore {
     })
   }
 
+  getMany(keys: readonly Buffer[]): Promise<(Buffer | undefined)[]> {
+    this.#enter()
+    return new Promise((resolve, reject) => {
+      this.#db.getMany(keys, { asBuffer: true }, (error, values = []) => {
+        this.#leave()
+        if (error) return reject(this.#failure('read', error))
+        const found: (Buffer | undefined)[] = []
+        for (const [i, key] of keys.entries()) {
+          const stored = values[i]
+          const payload = stored === undefined ? undefined : verified(key, stored)
+          if (stored !== undefined && payload === undefined) {
+            return reject(corrupt(this.#directory, key))
+          }
+          found.push(payload)
+        }
+        return resolve(found)
+      })
+    })
+  }
+
   range({ from, to, limit, reverse = false, onCorrupt }: RangeOptions): Promise<Entry[]> {
     invariant(limit >= 1, 'a range read is bounded')
     // The engine ignores an empty bound instead of taking it as the lowest key.

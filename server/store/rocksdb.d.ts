@@ -40,6 +40,11 @@ declare module 'rocksdb' {
       options: { asBuffer: true },
       callback: (error: Error | null | undefined, value?: Buffer) => void,
     ): void
+    getMany(
+      keys: readonly Buffer[],
+      options: { asBuffer: true },
+      callback: (error: Error | null | undefined, values?: (Buffer | undefined)[]) => void,
+    ): void
     batch(changes: BatchChange[], options: { sync: boolean }, callback: Done): void
     iterator(options: IteratorOptions): Iterator
   }

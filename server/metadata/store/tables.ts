@@ -7,25 +7,31 @@ import * as records from '../../../schema/generated/records.ts'
 import type { Codec } from '../../../schema/wire/codec.ts'
 
 /** A kind of records. */
-export type Table<V> = Codec<V>
+export interface Table<V> extends Codec<V> {
+  /** Read often enough to be worth memory. */
+  readonly cached: boolean
+}
+
+const cached = <V>(codec: Codec<V>): Table<V> => ({ ...codec, cached: true })
+const uncached = <V>(codec: Codec<V>): Table<V> => ({ ...codec, cached: false })
 
 /** A record whose key says everything. */
 const EMPTY = new Uint8Array(0)
-const mark: Table<true> = { name: 'Mark', encode: () => EMPTY, decode: () => true }
+const mark: Codec<true> = { name: 'Mark', encode: () => EMPTY, decode: () => true }
 
 export const tables = {
-  chunks: records.PlacedChunkRecord,
-  cluster: records.ClusterRecord,
-  dentries: records.DentryRecord,
-  devices: records.DeviceRecord,
-  inodes: records.InodeRecord,
-  joinTokens: records.JoinTokenRecord,
-  numbers: records.NumberRecord,
-  replies: records.ReplyRecord,
-  servers: records.ServerRecord,
-  sessions: records.SessionRecord,
-  ticketKeys: records.TicketKeysRecord,
-  users: records.UserRecord,
-  windows: records.WindowRecord,
-  marks: mark,
+  chunks: cached(records.PlacedChunkRecord),
+  cluster: uncached(records.ClusterRecord),
+  dentries: cached(records.DentryRecord),
+  devices: cached(records.DeviceRecord),
+  inodes: cached(records.InodeRecord),
+  joinTokens: uncached(records.JoinTokenRecord),
+  numbers: uncached(records.NumberRecord),
+  replies: uncached(records.ReplyRecord),
+  servers: uncached(records.ServerRecord),
+  sessions: uncached(records.SessionRecord),
+  ticketKeys: uncached(records.TicketKeysRecord),
+  users: cached(records.UserRecord),
+  windows: cached(records.WindowRecord),
+  marks: uncached(mark),
 } as const

@@ -36,6 +36,17 @@ t.test('gives back what was written, and undefined for what was not', async (t) 
   t.equal(await store.get(key('a')), undefined)
 })
 
+t.test('reads many keys at once, in their order', async (t) => {
+  const store = await withStore(t)
+  await store.write([put('a', '1'), put('b', '2')], { sync: false })
+  const found = await store.getMany([key('b'), key('none'), key('a')])
+  t.same(
+    found.map((value) => value?.toString()),
+    ['2', undefined, '1'],
+  )
+  t.same(await store.getMany([]), [])
+})
+
 t.test('lets the later of two changes of one key win', async (t) => {
   const store = await withStore(t)
   await store.write([put('a', '1'), put('a', '2')], { sync: false })
@@ -82,6 +93,7 @@ t.test('refuses a damaged record, and a scan can pass over it', async (t) => {
   t.teardown(() => store.close())
   await store.write([put('b', '2')], { sync: false })
   await t.rejects(store.get(key('a')), { code: 'recordCorrupt' })
+  await t.rejects(store.getMany([key('b'), key('a')]), { code: 'recordCorrupt' })
   await t.rejects(store.range({ from: key('a'), to: key('z'), limit: 5 }), {
     code: 'recordCorrupt',
   })

@@ -1,0 +1,18 @@
+/**
+ * The time as the metadata server tells it: never backwards while it runs, so that what has expired
+ * stays expired when somebody sets the machine's clock.
+ */
+export class Clock {
+  #lastMs = 0
+
+  /** Milliseconds since 1970. */
+  nowMs(): number {
+    this.#lastMs = Math.max(this.#lastMs, Date.now())
+    return this.#lastMs
+  }
+
+  /** Nanoseconds since 1970, in steps of a millisecond. */
+  nowNs(): bigint {
+    return BigInt(this.nowMs()) * 1_000_000n
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * The directory of a metadata server: what `init` makes, `serve` reads and the operator's commands
+ * use.
+ *
+ *   ca/certificate.pem, private-key.pem        the cluster's authority
+ *   identity/certificate.pem, private-key.pem  the metadata server
+ *   admin/certificate.pem, private-key.pem     the operator
+ *   cluster.json                               the cluster's id and policy; written last by init
+ *   address                                    host:port a line, best first, written by serve
+ *   db/                                        the store
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { DfsError } from '../../schema/wire/status.ts'
+import { limits } from '../../schema/wire/limits.ts'
+import { CLUSTER_ID_BYTES } from '../../schema/wire/session-proof.ts'
+import type { TlsIdentity } from '../../schema/rpc/api.ts'
+import {
+  createAuthority,
+  createKeyPair,
+  issueCertificate,
+  type Authority,
+} from '../identity/certificates.ts'
+import { refuse } from './input.ts'
+import { ADMIN_NAME, METADATA_NAME } from './peer-names.ts'
+import type { ClusterPolicy } from './services.ts'
+
+/** Days that the server's and the operator's certificates are good for. */
+const CERTIFICATE_DAYS = 3_650
+
+/** Paths inside the directory. */
+export const clusterPaths = (dir: string) =>
+  ({
+    authority: join(dir, 'ca'),
+    identity: join(dir, 'identity'),
+    admin: join(dir, 'admin'),
+    cluster: join(dir, 'cluster.json'),
+    address: join(dir, 'address'),
+    store: join(dir, 'db'),
+  }) as const
+
+export interface InitOptions {
+  readonly dir: string
+  readonly replicas: number
+  readonly writeQuorum: number
+}
+
+/** Makes a new cluster in an empty or new directory. Throws `exists` when it is not empty. */
+export async function initCluster({ dir, replicas, writeQuorum }: InitOptions): Promise<void> {
+  if (!Number.isInteger(replicas) || replicas < 1 || replicas > limits.replicasMax) {
+    refuse(`${replicas} replicas; 1 to ${limits.replicasMax}`)
+  }
+  if (!Number.isInteger(writeQuorum) || writeQuorum < 1 || writeQuorum > replicas) {
+    refuse(`a write quorum of ${writeQuorum}; 1 to the number of replicas, ${replicas}`)
+  }
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  if ((await readdir(dir)).length > 0) {
+    throw new DfsError('exists', `${dir} is not empty; a new cluster needs an empty directory`)
+  }
+  const paths = clusterPaths(dir)
+  const authority = await createAuthority()
+  await writeIdentity(paths.authority, authority)
+  await writeIdentity(paths.identity, await issue(authority, METADATA_NAME))
+  await writeIdentity(paths.admin, await issue(authority, ADMIN_NAME))
+  const cluster = randomBytes(CLUSTER_ID_BYTES).toString('hex')
+  await writeDurably(paths.cluster, `${JSON.stringify({ cluster, replicas, writeQuorum })}\n`)
+}
+
+async function issue(authority: Authority, name: string): Promise<TlsIdentity> {
+  const { privateKeyPem, publicKeyPem } = await createKeyPair()
+  const certificatePem = await issueCertificate(authority, {
+    names: [name],
+    publicKeyPem,
+    days: CERTIFICATE_DAYS,
+  })
+  return { certificatePem, privateKeyPem }
+}
+
+/** The cluster's id and policy. Throws `notFound` when the directory holds no cluster. */
+export async function readPolicy(dir: string): Promise<ClusterPolicy> {
+  const { cluster: path } = clusterPaths(dir)
+  const text = await readText(path, `${dir} holds no cluster; make one with dfs-metadata init`)
+  const json = JSON.parse(text) as Record<string, unknown>
+  const { cluster, replicas, writeQuorum } = json
+  if (
+    typeof cluster !== 'string' ||
+    typeof replicas !== 'number' ||
+    typeof writeQuorum !== 'number' ||
+    Buffer.from(cluster, 'hex').length !== CLUSTER_ID_BYTES
+  ) {
+    throw new DfsError('recordCorrupt', `${path} is damaged; restore it from a backup`)
+  }
+  return { cluster: Buffer.from(cluster, 'hex'), replicas, writeQuorum }
+}
+
+/** A certificate and its key from one of the directories of {@link clusterPaths}. */
+export async function readIdentity(directory: string): Promise<TlsIdentity> {
+  const missing = `${directory} is not complete; restore it from a backup`
+  return {
+    certificatePem: await readText(join(directory, 'certificate.pem'), missing),
+    privateKeyPem: await readText(join(directory, 'private-key.pem'), missing),
+  }
+}
+
+/** Where the running server is reached. Throws `notFound` when none ever ran. */
+export async function readAddresses(dir: string): Promise<string[]> {
+  const text = await readText(
+    clusterPaths(dir).address,
+    `no metadata server has run on ${dir}; start it with dfs-metadata serve`,
+  )
+  return text.trim().split('\n')
+}
+
+export async function writeAddresses(dir: string, addresses: readonly string[]): Promise<void> {
+  await writeDurably(clusterPaths(dir).address, `${addresses.join('\n')}\n`)
+}
+
+async function writeIdentity(directory: string, identity: TlsIdentity): Promise<void> {
+  await mkdir(directory, { mode: 0o700 })
+  await writeDurably(join(directory, 'certificate.pem'), identity.certificatePem)
+  await writeDurably(join(directory, 'private-key.pem'), identity.privateKeyPem)
+}
+
+/** All of the text or none of it, also after a power cut. Readable by the owner only. */
+async function writeDurably(path: string, text: string): Promise<void> {
+  const temporary = `${path}.new`
+  const file = await open(temporary, 'w', 0o600)
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(temporary, path)
+  const directory = await open(dirname(path), 'r')
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
+}
+
+async function readText(path: string, missing: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    throw new DfsError('notFound', missing, { cause: error })
+  }
+}

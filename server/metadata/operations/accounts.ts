@@ -1,0 +1,65 @@
+/**
+ * What the operations on accounts share: finding users, and the one refusal that tells nobody whether
+ * it was the name or the password that was wrong.
+ */
+import { createHash } from 'node:crypto'
+import type { Account } from '../../../schema/generated/metadata.ts'
+import type { UserRecord } from '../../../schema/generated/records.ts'
+import { DfsError } from '../../../schema/wire/status.ts'
+import { refuse } from '../input.ts'
+import { keys } from '../store/keys.ts'
+import { tables } from '../store/tables.ts'
+import type { Transaction } from '../store/transaction.ts'
+
+/** Characters of a user's name. */
+const USER_NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/u
+/** Bytes of a wrapped key: 32 and what sealing adds, with room for later forms. */
+const WRAPPED_KEY_BYTES_MAX = 256
+
+export function checkUserName(name: string): void {
+  if (!USER_NAME.test(name)) {
+    refuse(
+      'a user name has 1 to 64 letters, digits, dots, dashes, underscores or @, and starts with a letter or digit',
+    )
+  }
+}
+
+export function checkWrappedKey(key: Uint8Array): void {
+  if (key.length === 0 || key.length > WRAPPED_KEY_BYTES_MAX) {
+    refuse(`a wrapped key of ${key.length} bytes; it has 1 to ${WRAPPED_KEY_BYTES_MAX}`)
+  }
+}
+
+export const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest()
+
+export async function userByName(txn: Transaction, name: string): Promise<UserRecord | undefined> {
+  const id = await txn.get(tables.numbers, keys.userName(name))
+  return id === undefined ? undefined : txn.get(tables.users, keys.user(id.value))
+}
+
+/** Users are never deleted, so an id that a session holds is good. */
+export async function userById(txn: Transaction, user: number): Promise<UserRecord> {
+  const record = await txn.get(tables.users, keys.user(user))
+  if (record === undefined) {
+    throw new DfsError('recordCorrupt', `user ${user} has a session and no record`)
+  }
+  return record
+}
+
+export const loginRefused = (): DfsError =>
+  new DfsError('loginRefused', 'the user name or the password is wrong')
+
+/** What the owner gets; `wrappedMasterKey` by the password or by the device. */
+export function accountOf(user: UserRecord, wrappedMasterKey: Uint8Array): Account {
+  const { userId, rootInode, wrappedRootKey } = user
+  return { userId, user: user.user, rootInode, wrappedMasterKey, wrappedRootKey }
+}
+
+/** Runs OPAQUE's server side: what it cannot read is the peer's fault, and never a crash of ours. */
+export function opaqueStep<R>(step: () => R, refusal: () => DfsError): R {
+  try {
+    return step()
+  } catch (error) {
+    throw new DfsError(refusal().code, refusal().message, { cause: error })
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * list: a page of a directory's entries with their inodes, in order of token.
+ *
+ * Holds everything that was there when the listing began and was not removed since; what comes or
+ * goes meanwhile may or may not be seen. Reads what is durable: entries of unanswered operations
+ * are not shown yet.
+ */
+import type { ListedEntry, ListRequest, ListResponse } from '../../../schema/generated/metadata.ts'
+import { methods } from '../../../schema/methods.ts'
+import { limits } from '../../../schema/wire/limits.ts'
+import { checkToken, refuse } from '../input.ts'
+import { keys, parts, ranges } from '../store/keys.ts'
+import { tables } from '../store/tables.ts'
+import type { Query } from './operation.ts'
+import { ownDirectory } from './tree.ts'
+
+export const list: Query<ListRequest, ListResponse> = {
+  method: methods.list,
+  check({ after, limit }) {
+    if (after.length > 0) checkToken(after)
+    if (limit === 0 || limit > limits.listEntriesMax) {
+      refuse(`a page of ${limit} entries; it has 1 to ${limits.listEntriesMax}`)
+    }
+  },
+
+  async run(txn, { directory, after, limit }, caller) {
+    await ownDirectory(txn, caller, directory)
+    const page = await txn.durableRange(
+      ranges.dentries(directory),
+      limit,
+      after.length > 0 ? keys.dentry(directory, after) : undefined,
+    )
+    const dentries = page.map(({ value }) => tables.dentries.decode(value))
+    const inodes = await txn.peekAll(
+      tables.inodes,
+      dentries.map(({ inode }) => keys.inode(inode)),
+    )
+    const entries: ListedEntry[] = []
+    for (const [i, { key }] of page.entries()) {
+      const dentry = dentries[i]
+      const record = inodes[i]
+      // Unlinked since the page was read.
+      if (dentry === undefined || record === undefined) continue
+      entries.push({ token: parts.token(key), entry: dentry.entry, inode: record.inode })
+    }
+    return { entries, more: page.length === limit }
+  },
+}

@@ -1,0 +1,91 @@
+/**
+ * challenge, openSession: a device proves its key on this connection and takes up its session, or a
+ * new one. A nonce is good for one proof. The answer's session differs from the one asked for when
+ * that one is gone; what was under way in it is then unknown to the server.
+ */
+import { createPublicKey, randomBytes, verify } from 'node:crypto'
+import type { Connection } from '../../../schema/rpc/api.ts'
+import type {
+  ChallengeResponse,
+  OpenSessionRequest,
+  OpenSessionResponse,
+} from '../../../schema/generated/metadata.ts'
+import type { DeviceRecord } from '../../../schema/generated/records.ts'
+import { NONCE_BYTES, sessionProof } from '../../../schema/wire/session-proof.ts'
+import { DfsError } from '../../../schema/wire/status.ts'
+import { HELD_INODES_MAX } from '../holds.ts'
+import { refuse } from '../input.ts'
+import { stateOf, type Services } from '../services.ts'
+import { keys } from '../store/keys.ts'
+import { tables } from '../store/tables.ts'
+import { accountOf, userById } from './accounts.ts'
+
+export function challenge(connection: Connection, { policy }: Services): ChallengeResponse {
+  const nonce = randomBytes(NONCE_BYTES)
+  stateOf(connection).challenge = nonce
+  return { nonce, cluster: policy.cluster }
+}
+
+export async function openSession(
+  { device: deviceId, signature, session: wanted, held }: OpenSessionRequest,
+  connection: Connection,
+  services: Services,
+): Promise<OpenSessionResponse> {
+  const { database, policy, sessions } = services
+  const state = stateOf(connection)
+  const nonce = state.challenge
+  state.challenge = undefined
+  if (nonce === undefined) refuse('openSession without a challenge on this connection')
+  if (state.caller !== undefined) refuse('this connection has a session already')
+  if (held.length > HELD_INODES_MAX)
+    refuse(`${held.length} inodes held; ${HELD_INODES_MAX} at most`)
+  const { device, user } = await database.read(async (txn) => {
+    const record = await txn.get(tables.devices, keys.device(deviceId))
+    return {
+      device: record,
+      user: record === undefined ? undefined : await userById(txn, record.userId),
+    }
+  })
+  if (
+    device === undefined ||
+    user === undefined ||
+    !proves(device, signature, sessionProof(policy.cluster, nonce, deviceId))
+  ) {
+    throw new DfsError(
+      'loginRefused',
+      'this device is not known here or its proof is wrong; log in again with the password',
+    )
+  }
+  const mine = await ownedOnly(held, user.userId, services)
+  const session = await sessions.open(connection, user, device, wanted, mine)
+  const quotaBytes = user.quotaBytes === 0 ? Infinity : user.quotaBytes
+  state.caller = { user: user.userId, session, quotaBytes }
+  return {
+    session: session.record.session,
+    account: accountOf(user, device.wrappedMasterKey),
+    replicas: policy.replicas,
+    writeQuorum: policy.writeQuorum,
+  }
+}
+
+function proves(device: DeviceRecord, signature: Uint8Array, message: Uint8Array): boolean {
+  const x = Buffer.from(device.publicKey).toString('base64url')
+  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
+  return verify(null, message, key, signature)
+}
+
+/** A client can hold only what is its own; the rest of its list is ignored. */
+async function ownedOnly(
+  held: readonly number[],
+  user: number,
+  { database }: Services,
+): Promise<number[]> {
+  if (held.length === 0) return []
+  return database.read(async (txn) => {
+    const records = await txn.peekAll(
+      tables.inodes,
+      held.map((inode) => keys.inode(inode)),
+    )
+    return held.filter((_, i) => records[i]?.owner === user)
+  })
+}

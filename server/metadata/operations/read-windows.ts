@@ -1,0 +1,97 @@
+/**
+ * readWindows: where a stretch of a file is, as of one moment, with tickets to read it.
+ *
+ * The tickets live for an hour; chunks never change, so what is answered stays readable until the
+ * file changes and the old chunks are deleted.
+ */
+import type {
+  ChunkLocation,
+  ReadWindowsRequest,
+  ReadWindowsResponse,
+  Window,
+} from '../../../schema/generated/metadata.ts'
+import { methods } from '../../../schema/methods.ts'
+import { limits } from '../../../schema/wire/limits.ts'
+import { DfsError } from '../../../schema/wire/status.ts'
+import { Rights } from '../../ticket.ts'
+import { refuse, WINDOW_INDEX_MAX } from '../input.ts'
+import { isFile } from '../inode-kinds.ts'
+import { extentBytes } from '../inode-removal.ts'
+import type { Caller, Services } from '../services.ts'
+import { keys } from '../store/keys.ts'
+import { tables } from '../store/tables.ts'
+import type { Transaction } from '../store/transaction.ts'
+import { TICKET_LIFE_MS } from '../ticket-keys.ts'
+import type { Query } from './operation.ts'
+import { ownInode } from './tree.ts'
+
+/** Chunks in one answer: what fits into the response. */
+const CHUNKS_MAX = 32_768
+const NS_PER_MS = 1_000_000n
+
+export const readWindows: Query<ReadWindowsRequest, ReadWindowsResponse> = {
+  method: methods.readWindows,
+  check({ first, count }) {
+    if (count === 0 || count > limits.windowsPerRequestMax) {
+      refuse(`${count} windows; 1 to ${limits.windowsPerRequestMax} at once`)
+    }
+    if (first > WINDOW_INDEX_MAX) refuse(`window ${first}`)
+  },
+
+  async run(txn, { inode, first, count }, caller, services) {
+    const record = await ownInode(txn, caller, inode)
+    if (!isFile(record)) refuse(`inode ${inode} is no file; it has no windows`)
+    const windowCount = Math.ceil(record.inode.attributes.size / limits.chunkBytesMax)
+    const end = extentBytes(record) === 0 ? first : Math.min(first + count, windowCount)
+    const indexes = Array.from({ length: Math.max(0, end - first) }, (_, i) => first + i)
+    const stored = await txn.getAll(
+      tables.windows,
+      indexes.map((index) => keys.window(record.content, index)),
+    )
+    const windows: Window[] = []
+    const chunks = new Set<number>()
+    for (const [i, index] of indexes.entries()) {
+      const extents = stored[i]?.extents
+      if (extents === undefined) continue
+      windows.push({ index, extents })
+      for (const { chunk } of extents) chunks.add(chunk)
+    }
+    if (chunks.size > CHUNKS_MAX) {
+      throw new DfsError(
+        'frameTooLarge',
+        `${chunks.size} chunks in ${count} windows; ask for fewer`,
+      )
+    }
+    const locations = await locate(txn, [...chunks], caller, services)
+    const servers = new Set(locations.flatMap((location) => location.servers))
+    return {
+      inode: record.inode,
+      windows,
+      chunks: locations,
+      servers: services.topology.addresses(servers),
+    }
+  },
+}
+
+async function locate(
+  txn: Transaction,
+  chunks: readonly number[],
+  { user }: Caller,
+  { clock, ticketKeys }: Services,
+): Promise<ChunkLocation[]> {
+  const expiresMs = clock.nowMs() + TICKET_LIFE_MS
+  const expires = BigInt(expiresMs) * NS_PER_MS
+  const records = await txn.getAll(
+    tables.chunks,
+    chunks.map((chunk) => keys.chunk(chunk)),
+  )
+  return chunks.map((chunk, i) => {
+    const record = records[i]
+    if (record === undefined) {
+      throw new DfsError('recordCorrupt', `chunk ${chunk} is named by a file and has no record`)
+    }
+    const { length, servers } = record
+    const ticket = ticketKeys.issue(user, chunk, Rights.read, expiresMs)
+    return { chunk, length, servers, ticket, expires }
+  })
+}

@@ -1,0 +1,43 @@
+/**
+ * register: a chunkserver says where it is, once on each connection. Its certificate says who it is.
+ */
+import type { RegisterRequest, RegisterResponse } from '../../../schema/generated/cluster.ts'
+import { limits } from '../../../schema/wire/limits.ts'
+import { DfsError } from '../../../schema/wire/status.ts'
+import { refuse } from '../input.ts'
+import type { Services } from '../services.ts'
+import { keys } from '../store/keys.ts'
+import { tables } from '../store/tables.ts'
+import { HEARTBEAT_MS } from '../topology.ts'
+import { checkRack } from './join.ts'
+
+const ADDRESSES_MAX = 8
+
+export async function registerServer(
+  server: number,
+  request: RegisterRequest,
+  { database, topology, ticketKeys, log }: Services,
+): Promise<RegisterResponse> {
+  const { rack, addresses, totalBytes } = request
+  checkRack(rack)
+  if (addresses.length === 0 || addresses.length > ADDRESSES_MAX) {
+    refuse(`${addresses.length} addresses; a chunkserver has 1 to ${ADDRESSES_MAX}`)
+  }
+  if (addresses.some((address) => Buffer.byteLength(address) > limits.addressBytesMax)) {
+    refuse(`an address has at most ${limits.addressBytesMax} bytes`)
+  }
+  await database.write({}, async (txn) => {
+    const known = await txn.get(tables.servers, keys.server(server))
+    if (known === undefined) {
+      throw new DfsError('serverUnknown', `chunkserver ${server} has not joined this cluster`)
+    }
+    const record = { ...known, rack, addresses: [...addresses], totalBytes }
+    txn.put(tables.servers, keys.server(server), record)
+    txn.afterDecision(() => {
+      topology.put(record)
+      topology.registered(server, request)
+    })
+  })
+  log.info({ server, rack, addresses, chunks: request.chunks }, 'chunkserver registered')
+  return { heartbeatMs: HEARTBEAT_MS, ticketKeys: ticketKeys.forChunkservers() }
+}

@@ -1,0 +1,140 @@
+/**
+ * Takes apart, in the background, what no name leads to any more: orphans that nobody holds, and the
+ * windows and chunks of content that was deleted or replaced.
+ *
+ * What is to be done stands in the store (keys `o` and `p`), so a kill at any moment costs nothing:
+ * each step is a transaction that leaves the mark until all is gone. Steps are bounded, however
+ * large the file is.
+ */
+import type { Log } from '../../schema/rpc/api.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import { releaseChunks } from './chunk-references.ts'
+import type { Holds } from './holds.ts'
+import { removeInode } from './inode-removal.ts'
+import type { Database } from './store/database.ts'
+import { keys, parts, ranges } from './store/keys.ts'
+import { tables } from './store/tables.ts'
+
+/** Windows taken apart in one transaction. */
+const WINDOWS_PER_STEP = 32
+/** Contents taken apart at the same time. */
+const CONTENTS_AT_ONCE = 16
+/** Marks read at once. */
+const PAGE = 256
+
+export class Purger {
+  readonly #database: Database
+  readonly #log: Log
+  #holds: Holds | undefined
+  #work: Promise<void> | undefined
+  #again = false
+  #stopped = false
+
+  constructor(database: Database, log: Log) {
+    this.#database = database
+    this.#log = log
+  }
+
+  /** Starts with what an earlier process left; orphans stay until `reap` is called for them. */
+  async start(holds: Holds): Promise<void> {
+    this.#holds = holds
+    let after: Buffer | undefined
+    for (;;) {
+      const page = await this.#database.durableRange(ranges.orphans, PAGE, after)
+      for (const { key } of page) holds.orphaned(parts.id(key))
+      after = page.at(-1)?.key
+      if (after === undefined || page.length < PAGE) break
+    }
+    this.wake()
+  }
+
+  /** There is something to purge. */
+  wake(): void {
+    this.#again = true
+    this.#work ??= this.#run().finally(() => {
+      this.#work = undefined
+      if (this.#again && !this.#stopped) this.wake()
+    })
+  }
+
+  /** Removes an orphan unless somebody holds it by now. */
+  async reap(inode: number): Promise<void> {
+    const holds = this.#holds
+    if (holds === undefined || this.#stopped) return
+    await this.#attempt(`remove orphaned inode ${inode}`, () =>
+      this.#database.write({ queues: [inode] }, async (txn) => {
+        if (holds.mayBeHeld(inode)) return
+        txn.guard(() => !holds.mayBeHeld(inode))
+        const record = await txn.get(tables.inodes, keys.inode(inode))
+        if (record !== undefined) removeInode(txn, record, this)
+        txn.delete(tables.marks, keys.orphan(inode))
+        txn.afterDecision(() => holds.gone(inode))
+      }),
+    )
+  }
+
+  /** Waits for the step under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#work
+  }
+
+  async #run(): Promise<void> {
+    if (this.#stopped) return
+    this.#again = false
+    await this.#attempt('look for deleted content', async () => {
+      let after: Buffer | undefined
+      for (;;) {
+        const page = await this.#database.durableRange(ranges.purges, PAGE, after)
+        await this.#purgeAll(page.map(({ key }) => parts.id(key)))
+        after = page.at(-1)?.key
+        if (after === undefined || this.#stopped) return
+      }
+    })
+  }
+
+  async #purgeAll(contents: number[]): Promise<void> {
+    const worker = async (): Promise<void> => {
+      for (let next = contents.shift(); next !== undefined; next = contents.shift()) {
+        await this.#purge(next)
+      }
+    }
+    await Promise.all(Array.from({ length: CONTENTS_AT_ONCE }, worker))
+  }
+
+  async #purge(content: number): Promise<void> {
+    await this.#attempt(`purge content ${content}`, async () => {
+      for (let left = true; left && !this.#stopped;) left = await this.#step(content)
+    })
+  }
+
+  /** Returns whether windows are left. */
+  #step(content: number): Promise<boolean> {
+    return this.#database.write({}, async (txn) => {
+      const windows = await txn.durableRange(ranges.windows(content), WINDOWS_PER_STEP)
+      const chunks: number[] = []
+      for (const { key, value } of windows) {
+        const named = new Set(tables.windows.decode(value).extents.map(({ chunk }) => chunk))
+        chunks.push(...named)
+        txn.delete(tables.windows, key)
+      }
+      await releaseChunks(txn, chunks)
+      if (windows.length === WINDOWS_PER_STEP) return true
+      txn.delete(tables.marks, keys.purge(content))
+      return false
+    })
+  }
+
+  /** Background work that fails is logged and left for the next start; it is never lost. */
+  async #attempt(what: string, work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      if (!(error instanceof DfsError)) throw error
+      this.#log.error(
+        { code: error.code, err: error.message },
+        `could not ${what}; it stays queued`,
+      )
+    }
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * The metadata service: method → who may call it → checks → operation → answer.
+ *
+ * Who a peer is: a chunkserver or the operator by certificate, a user by the session that was opened
+ * on the connection. Logged operations go through the session's reply log, so that a repeated one
+ * has its effect once.
+ */
+import type { Operation as OperationId } from '../../schema/generated/common.ts'
+import { methods } from '../../schema/methods.ts'
+import type { Connection, Method, Service } from '../../schema/rpc/api.ts'
+import { invariant } from '../../schema/wire/invariant.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import { addDevice } from './operations/add-device.ts'
+import { addUser, createJoinToken, listUsers } from './operations/administration.ts'
+import { clusterStatus } from './operations/cluster-status.ts'
+import { commit } from './operations/commit.ts'
+import { create } from './operations/create.ts'
+import { getInode } from './operations/get-inode.ts'
+import { heartbeat } from './operations/heartbeat.ts'
+import { join } from './operations/join.ts'
+import { link } from './operations/link.ts'
+import { list } from './operations/list.ts'
+import { loginFinish, loginStart } from './operations/login.ts'
+import { challenge, openSession } from './operations/open-session.ts'
+import type { Mutation, Query } from './operations/operation.ts'
+import { plan } from './operations/plan.ts'
+import { readManifest } from './operations/read-manifest.ts'
+import { readWindows } from './operations/read-windows.ts'
+import { registerServer } from './operations/register-server.ts'
+import { registerFinish, registerStart } from './operations/register-user.ts'
+import { release } from './operations/release.ts'
+import { rename } from './operations/rename.ts'
+import { reportChunk } from './operations/report-chunk.ts'
+import { resolve } from './operations/resolve.ts'
+import { setAttributes } from './operations/set-attributes.ts'
+import { statfs } from './operations/statfs.ts'
+import { unlink } from './operations/unlink.ts'
+import { ADMIN_NAME, chunkserverOf } from './peer-names.ts'
+import { replay } from './replay.ts'
+import { stateOf, type Caller, type Services } from './services.ts'
+
+const EMPTY = {}
+
+/** Registers everything that the metadata server serves. */
+export function serveMetadata(service: Service, services: Services): void {
+  serveAnybody(service, services)
+  serveUsers(service, services)
+  serveChunkservers(service, services)
+  serveOperator(service, services)
+}
+
+function serveAnybody(service: Service, services: Services): void {
+  service.handle(methods.ping, () => EMPTY)
+  service.handle(methods.registerStart, (q, { connection }) =>
+    registerStart(q, connection, services),
+  )
+  service.handle(methods.registerFinish, (q, { connection }) =>
+    registerFinish(q, connection, services),
+  )
+  service.handle(methods.loginStart, (q, { connection }) => loginStart(q, connection, services))
+  service.handle(methods.loginFinish, (q, { connection }) => loginFinish(q, connection, services))
+  service.handle(methods.addDevice, (q, { connection }) => addDevice(q, connection, services))
+  service.handle(methods.challenge, (_q, { connection }) => challenge(connection, services))
+  service.handle(methods.openSession, (q, { connection }) => openSession(q, connection, services))
+  service.handle(methods.join, (q, { connection }) => join(q, connection, services))
+}
+
+function serveUsers(service: Service, services: Services): void {
+  for (const mutation of [create, link, unlink, rename, setAttributes, commit]) {
+    serveMutation(service, mutation as Mutation<{ operation: OperationId }, unknown>, services)
+  }
+  for (const query of [resolve, getInode, release, list, plan, readWindows, reportChunk, statfs]) {
+    serveQuery(service, query as Query<unknown, unknown>, services)
+  }
+  service.handle(methods.clusterStatus, (_q, { connection }) => {
+    if (connection.peer.name !== ADMIN_NAME) callerOf(connection)
+    return clusterStatus(services)
+  })
+  service.handle(methods.readManifest, async (q, call) => {
+    const { inode, windowCount, bytes } = await readManifest(q, callerOf(call.connection), services)
+    call.respond({ inode, windowCount })
+    await call.write(bytes)
+    return undefined
+  })
+}
+
+function serveQuery<Q, R>(service: Service, query: Query<Q, R>, services: Services): void {
+  service.handle(query.method, (request, { connection }) => {
+    const caller = callerOf(connection)
+    query.check?.(request)
+    return services.database.read((txn) => query.run(txn, request, caller, services))
+  })
+}
+
+function serveMutation<Q extends { operation: OperationId }, R>(
+  service: Service,
+  mutation: Mutation<Q, R>,
+  services: Services,
+): void {
+  const method: Method<Q, R> = mutation.method
+  invariant(method.replay === 'logged', `${method.name} changes the store and is not logged`)
+  service.handle(method, (request, { connection }) => {
+    const caller = callerOf(connection)
+    mutation.check?.(request)
+    return replay(mutation, request, caller, services)
+  })
+}
+
+function serveChunkservers(service: Service, services: Services): void {
+  service.handle(methods.register, async (q, { connection }) => {
+    const server = chunkserverOn(connection)
+    const response = await registerServer(server, q, services)
+    stateOf(connection).registered = server
+    return response
+  })
+  service.handle(methods.heartbeat, (q, { connection }) => {
+    const server = chunkserverOn(connection)
+    if (stateOf(connection).registered === server) return heartbeat(server, q, services)
+    return { deletes: [], confirmed: [], ticketKeys: [], register: true }
+  })
+}
+
+function serveOperator(service: Service, services: Services): void {
+  service.handle(methods.addUser, (q, { connection }) => {
+    requireOperator(connection)
+    return addUser(q, services)
+  })
+  service.handle(methods.listUsers, (_q, { connection }) => {
+    requireOperator(connection)
+    return listUsers(services)
+  })
+  service.handle(methods.createJoinToken, (q, { connection }) => {
+    requireOperator(connection)
+    return createJoinToken(q, services)
+  })
+}
+
+/** The user of the session that this connection carries. */
+function callerOf(connection: Connection): Caller {
+  const { caller } = stateOf(connection)
+  if (caller === undefined || caller.session.ended || caller.session.connection !== connection) {
+    throw new DfsError('notLoggedIn', 'no session is open on this connection; open one')
+  }
+  return caller
+}
+
+function chunkserverOn(connection: Connection): number {
+  const server = chunkserverOf(connection.peer.name)
+  if (server === undefined) {
+    throw new DfsError('forbidden', 'only a chunkserver of this cluster may ask this')
+  }
+  return server
+}
+
+function requireOperator(connection: Connection): void {
+  if (connection.peer.name !== ADMIN_NAME) {
+    throw new DfsError('forbidden', 'only the operator may ask this, with the admin certificate')
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * What the operations of the metadata server share.
+ */
+import type { Connection, Log } from '../../schema/rpc/api.ts'
+import type { Authority } from '../identity/certificates.ts'
+import type { Clock } from './clock.ts'
+import type { Holds } from './holds.ts'
+import type { LoginLimits } from './login-limits.ts'
+import type { PlanAges } from './plan-ages.ts'
+import type { Purger } from './purger.ts'
+import type { Session, Sessions } from './sessions.ts'
+import type { Database } from './store/database.ts'
+import type { Sequence } from './store/sequences.ts'
+import type { TicketKeys } from './ticket-keys.ts'
+import type { Topology } from './topology.ts'
+
+/** What was decided when the cluster was made. */
+export interface ClusterPolicy {
+  /** The cluster's id, CLUSTER_ID_BYTES. */
+  readonly cluster: Buffer
+  /** Replicas kept of a chunk. */
+  readonly replicas: number
+  /** Replicas that must be durable before a commit names a chunk. */
+  readonly writeQuorum: number
+}
+
+export interface Services {
+  readonly database: Database
+  readonly policy: ClusterPolicy
+  readonly authority: Authority
+  readonly opaqueSetup: string
+  readonly clock: Clock
+  readonly log: Log
+  readonly inodeIds: Sequence
+  readonly chunkIds: Sequence
+  readonly holds: Holds
+  readonly sessions: Sessions
+  readonly topology: Topology
+  readonly ticketKeys: TicketKeys
+  readonly planAges: PlanAges
+  readonly loginLimits: LoginLimits
+  readonly purger: Purger
+  readonly startedNs: bigint
+}
+
+/** Whose request it is, once a session is open. */
+export interface Caller {
+  readonly user: number
+  readonly session: Session
+  /** Bytes that the user may store; Infinity without a quota. */
+  readonly quotaBytes: number
+}
+
+/** What a connection has shown so far. */
+export interface ConnectionState {
+  challenge?: Buffer | undefined
+  login?: { readonly user: number; readonly name: string; readonly serverState: string } | undefined
+  /** The user whose password this connection has proven. */
+  passwordOf?: number
+  caller?: Caller
+  /** The chunkserver that has registered here. */
+  registered?: number
+}
+
+/** The state of a connection, made at its first request. */
+export function stateOf(connection: Connection): ConnectionState {
+  connection.state ??= {}
+  return connection.state as ConnectionState
+}

@@ -1,0 +1,163 @@
+/**
+ * Sessions: a device's standing with this server, which outlives its connections and our restarts.
+ *
+ * A session ends when no connection has carried it for a minute; after a start every known session
+ * has a minute to come back. With it go its holds and its logged answers; its record goes last, so
+ * that a kill in between only means that it ends once more.
+ */
+import type { Connection, Log } from '../../schema/rpc/api.ts'
+import type { DeviceRecord, SessionRecord, UserRecord } from '../../schema/generated/records.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import type { Clock } from './clock.ts'
+import type { Holds } from './holds.ts'
+import { ReplyLog } from './reply-log.ts'
+import type { Database } from './store/database.ts'
+import { keys, ranges } from './store/keys.ts'
+import type { Sequence } from './store/sequences.ts'
+import { tables } from './store/tables.ts'
+
+/** Milliseconds without a connection after which a session ends. */
+export const SESSION_GRACE_MS = 60_000
+/** Sessions of one user, those without a connection included. */
+export const SESSIONS_PER_USER_MAX = 256
+const PAGE = 1_000
+
+export interface Session {
+  readonly record: SessionRecord
+  /** Set when a device takes it up. */
+  replies: ReplyLog | undefined
+  connection: Connection | undefined
+  /** Counts the connections that took it up; tells whose holds are whose. */
+  takenUp: number
+  /** By which `takenUp` an operation counted its hold, so that a repeated one does not count twice. */
+  readonly holdOperations: Map<number, number>
+  detachedMs: number
+  ended: boolean
+}
+
+export interface SessionsOptions {
+  readonly database: Database
+  readonly holds: Holds
+  readonly ids: Sequence
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export class Sessions {
+  readonly #options: SessionsOptions
+  readonly #sessions = new Map<number, Session>()
+  readonly #countByUser = new Map<number, number>()
+
+  constructor(options: SessionsOptions) {
+    this.#options = options
+  }
+
+  /** Reads the sessions of the process before us. */
+  async load(): Promise<void> {
+    let after: Buffer | undefined
+    for (;;) {
+      const page = await this.#options.database.durableRange(ranges.sessions, PAGE, after)
+      for (const { value } of page) {
+        const { record } = this.#put(tables.sessions.decode(value))
+        this.#options.holds.expect(record.session)
+      }
+      after = page.at(-1)?.key
+      if (after === undefined || page.length < PAGE) return
+    }
+  }
+
+  /**
+   * Takes up a session on a connection: the one asked for when it is this device's and still lives,
+   * else a new one. `held` replaces what it holds. Throws `tooManyRequests` for one session too many.
+   */
+  async open(
+    connection: Connection,
+    user: UserRecord,
+    device: DeviceRecord,
+    wanted: number,
+    held: readonly number[],
+  ): Promise<Session> {
+    const session = this.#resumable(wanted, device) ?? (await this.#create(user, device))
+    session.replies ??= await ReplyLog.load(this.#options.database, session.record.session)
+    if (session.ended)
+      throw new DfsError('notLoggedIn', 'the session ended meanwhile; open a new one')
+    session.connection = connection
+    session.takenUp++
+    this.#options.holds.replace(session.record.session, held)
+    void connection.closed.then(() => {
+      if (session.connection !== connection) return
+      session.connection = undefined
+      session.detachedMs = this.#options.clock.nowMs()
+    })
+    return session
+  }
+
+  /** Ends sessions that nobody has taken up for too long. To be called every few seconds. */
+  async sweep(): Promise<void> {
+    const before = this.#options.clock.nowMs() - SESSION_GRACE_MS
+    for (const session of this.#sessions.values()) {
+      if (session.connection === undefined && session.detachedMs < before) await this.#end(session)
+    }
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  #resumable(wanted: number, device: DeviceRecord): Session | undefined {
+    const session = this.#sessions.get(wanted)
+    return session !== undefined && !session.ended && session.record.device === device.device
+      ? session
+      : undefined
+  }
+
+  async #create(user: UserRecord, device: DeviceRecord): Promise<Session> {
+    const { database, ids, clock } = this.#options
+    const count = this.#countByUser.get(user.userId) ?? 0
+    if (count >= SESSIONS_PER_USER_MAX) {
+      throw new DfsError(
+        'tooManyRequests',
+        `${user.user} has ${count} sessions open; unmount somewhere and wait a minute`,
+      )
+    }
+    const record: SessionRecord = {
+      session: await ids.take(),
+      userId: user.userId,
+      device: device.device,
+      opened: clock.nowNs(),
+    }
+    const session = this.#put(record)
+    session.replies = new ReplyLog(record.session)
+    await database.write({}, (txn) => {
+      txn.put(tables.sessions, keys.session(record.session), record)
+    })
+    return session
+  }
+
+  #put(record: SessionRecord): Session {
+    const session: Session = {
+      record,
+      replies: undefined,
+      connection: undefined,
+      takenUp: 0,
+      holdOperations: new Map(),
+      detachedMs: this.#options.clock.nowMs(),
+      ended: false,
+    }
+    this.#sessions.set(record.session, session)
+    this.#countByUser.set(record.userId, (this.#countByUser.get(record.userId) ?? 0) + 1)
+    return session
+  }
+
+  async #end(session: Session): Promise<void> {
+    const { database, holds, log } = this.#options
+    const { session: id, userId, device } = session.record
+    session.ended = true
+    holds.drop(id)
+    await ReplyLog.erase(database, id)
+    await database.write({}, (txn) => txn.delete(tables.sessions, keys.session(id)))
+    this.#sessions.delete(id)
+    this.#countByUser.set(userId, (this.#countByUser.get(userId) ?? 1) - 1)
+    log.info({ session: id, user: userId, device }, 'session ended: its connection is gone')
+  }
+}

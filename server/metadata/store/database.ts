@@ -1,0 +1,247 @@
+/**
+ * Transactions over the ordered store: optimistic, with queues that keep those who would collide
+ * apart.
+ *
+ * Guarantees: what a transaction read is as of the moment it was decided; its changes are atomic;
+ * `read` and `write` return only when all that they changed or saw is durable. Nothing is locked
+ * over an await but the inodes that a mutation names.
+ */
+import { DfsError } from '../../../schema/wire/status.ts'
+import { keyAfter, type Entry, type OrderedStore } from '../../store/ordered-store.ts'
+import { Committer } from './committer.ts'
+import { Counters } from './counters.ts'
+import type { KeyRange } from './keys.ts'
+import { Queues } from './queues.ts'
+import { RecordCache, type Cached } from './record-cache.ts'
+import { textOf, Transaction, type RecordName, type RecordSource } from './transaction.ts'
+import type { Table } from './tables.ts'
+
+/** Times that an operation is run before its caller is told to come back. */
+const ATTEMPTS_MAX = 20
+/** Operations under way; more are refused. */
+const TRANSACTIONS_MAX = 8_192
+
+export interface DatabaseOptions {
+  /** Bytes of decoded records kept. */
+  readonly cacheBytes: number
+  /** A batch could not be written: the process must end, see committer.ts. */
+  readonly onFailure: (error: unknown) => void
+}
+
+export interface WriteOptions {
+  /** Inodes (or other numbers) that this changes: it waits for its turn on each. */
+  readonly queues?: readonly number[]
+  /** Read before the turn comes, so that nobody waits behind us for the engine. */
+  readonly warm?: readonly RecordName[]
+}
+
+export class Database implements RecordSource {
+  readonly counters: Counters
+  readonly #store: OrderedStore
+  readonly #cache: RecordCache
+  readonly #committer: Committer
+  readonly #queues = new Queues()
+  #active = 0
+
+  private constructor(store: OrderedStore, counters: Counters, options: DatabaseOptions) {
+    this.#store = store
+    this.counters = counters
+    this.#cache = new RecordCache(options.cacheBytes)
+    this.#committer = new Committer(store, counters, this.#cache, options.onFailure)
+  }
+
+  static async open(store: OrderedStore, options: DatabaseOptions): Promise<Database> {
+    return new Database(store, await Counters.load(store), options)
+  }
+
+  /** Runs a transaction that changes nothing in the store. */
+  async read<R>(run: (transaction: Transaction) => R | Promise<R>): Promise<R> {
+    const transaction = new Transaction(this)
+    const generation = this.#begin()
+    let decision: Decision<R>
+    try {
+      decision = await this.#decide(transaction, run)
+    } finally {
+      this.#end(generation)
+    }
+    return answer(decision)
+  }
+
+  /** Runs a transaction that changes something. See {@link WriteOptions} for what makes it fast. */
+  async write<R>(
+    { queues = [], warm = [] }: WriteOptions,
+    run: (transaction: Transaction) => R | Promise<R>,
+  ): Promise<R> {
+    const transaction = new Transaction(this)
+    const generation = this.#begin()
+    let decision: Decision<R>
+    try {
+      if (warm.length > 0) await this.#warm(warm)
+      const leave = await this.#queues.enter(queues)
+      try {
+        decision = await this.#decide(transaction, run)
+      } finally {
+        leave()
+      }
+    } finally {
+      this.#end(generation)
+    }
+    return answer(decision)
+  }
+
+  /** Waits until everything decided so far is durable. */
+  async settle(): Promise<void> {
+    await this.#committer.durable(this.#committer.sequence)
+  }
+
+  /** Waits for what is decided, then closes the store. */
+  async close(): Promise<void> {
+    if (!this.#committer.failed) await this.settle()
+    await this.#store.close()
+  }
+
+  async durableRange(range: KeyRange, limit: number, after?: Buffer): Promise<Entry[]> {
+    const from = after === undefined ? range.from : keyAfter(after)
+    return this.#store.range({ from, to: range.to, limit })
+  }
+
+  lookup<V>(
+    transaction: Transaction,
+    table: Table<V>,
+    key: Buffer,
+    text: string,
+    watched: boolean,
+  ): V | undefined | Promise<V | undefined> {
+    const known = this.#known(transaction, text, watched)
+    if (known === undefined) return this.#fetch(transaction, table, key, text, watched)
+    return known.value as V | undefined
+  }
+
+  async lookupAll<V>(
+    transaction: Transaction,
+    table: Table<V>,
+    keys: readonly Buffer[],
+    watched: boolean,
+  ): Promise<(V | undefined)[]> {
+    const found: (V | undefined)[] = Array.from({ length: keys.length })
+    const missing: { at: number; key: Buffer; text: string }[] = []
+    for (const [at, key] of keys.entries()) {
+      const text = textOf(key)
+      const known = transaction.writes.get(text) ?? this.#known(transaction, text, watched)
+      if (known === undefined) missing.push({ at, key, text })
+      else found[at] = known.value as V | undefined
+    }
+    if (missing.length === 0) return found
+    const { sequence } = this.#committer
+    const stored = await this.#store.getMany(missing.map(({ key }) => key))
+    for (const [i, { at, key, text }] of missing.entries()) {
+      if (this.#committer.changedSince(text, sequence)) {
+        found[at] = await this.lookup(transaction, table, key, text, watched)
+      } else {
+        if (watched) transaction.noteRead(text, sequence)
+        found[at] = this.#keep(table, text, stored[i])
+      }
+    }
+    return found
+  }
+
+  /** What is in memory of a record: decided and being written, or cached. */
+  #known(transaction: Transaction, text: string, watched: boolean): Cached | undefined {
+    const decided = this.#committer.overlaid(text)
+    const known = decided ?? this.#cache.get(text)
+    if (known === undefined) return undefined
+    if (watched) transaction.noteRead(text, this.#committer.sequence)
+    if (decided !== undefined && decided.sequence > transaction.dependsOn) {
+      transaction.dependsOn = decided.sequence
+    }
+    return known
+  }
+
+  async #fetch<V>(
+    transaction: Transaction,
+    table: Table<V>,
+    key: Buffer,
+    text: string,
+    watched: boolean,
+  ): Promise<V | undefined> {
+    const { sequence } = this.#committer
+    const stored = await this.#store.get(key)
+    // Changed while the engine was reading: what it gave may be old, and must not reach the cache.
+    if (this.#committer.changedSince(text, sequence)) {
+      return this.lookup(transaction, table, key, text, watched)
+    }
+    if (watched) transaction.noteRead(text, sequence)
+    return this.#keep(table, text, stored)
+  }
+
+  #keep<V>(table: Table<V>, text: string, stored: Buffer | undefined): V | undefined {
+    const value = stored === undefined ? undefined : table.decode(stored)
+    if (table.cached) this.#cache.set(text, value, stored?.length ?? 0)
+    return value
+  }
+
+  /** Brings records into the cache. The caller's transaction has begun. */
+  async #warm(names: readonly RecordName[]): Promise<void> {
+    const committer = this.#committer
+    const missing: { name: RecordName; text: string }[] = []
+    for (const name of names) {
+      const text = textOf(name.key)
+      if (committer.overlaid(text) === undefined && this.#cache.get(text) === undefined) {
+        missing.push({ name, text })
+      }
+    }
+    if (missing.length === 0) return
+    const { sequence } = committer
+    const stored = await this.#store.getMany(missing.map(({ name }) => name.key))
+    for (const [i, { name, text }] of missing.entries()) {
+      if (!committer.changedSince(text, sequence)) this.#keep(name.table, text, stored[i])
+    }
+  }
+
+  async #decide<R>(
+    transaction: Transaction,
+    run: (transaction: Transaction) => R | Promise<R>,
+  ): Promise<Decision<R>> {
+    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+      transaction.reset()
+      let result: R
+      try {
+        result = await run(transaction)
+      } catch (error) {
+        // A refusal that rests on records that changed meanwhile is no refusal.
+        if (!this.#committer.valid(transaction)) continue
+        return { error, durable: this.#committer.durable(transaction.dependsOn) }
+      }
+      if (!this.#committer.valid(transaction)) continue
+      return { result, durable: this.#committer.decide(transaction) }
+    }
+    throw new DfsError('tooManyRequests', 'others kept changing the same records; try again')
+  }
+
+  #begin(): number {
+    if (this.#active >= TRANSACTIONS_MAX) {
+      throw new DfsError(
+        'tooManyRequests',
+        `${TRANSACTIONS_MAX} operations are under way at the metadata server; try again`,
+      )
+    }
+    this.#active++
+    return this.#committer.begin()
+  }
+
+  #end(generation: number): void {
+    this.#active--
+    this.#committer.end(generation)
+  }
+}
+
+/** How an operation ended, and when that may be told. */
+type Decision<R> = { readonly durable: Promise<void> | undefined } & (
+  { readonly result: R } | { readonly error: unknown }
+)
+
+async function answer<R>(decision: Decision<R>): Promise<R> {
+  if (decision.durable !== undefined) await decision.durable
+  if ('error' in decision) throw decision.error
+  return decision.result
+}
