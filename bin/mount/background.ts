@@ -29,7 +29,7 @@ export async function mountInBackground(settings: MountSettings): Promise<void> 
   const child = spawn(process.execPath, [...process.execArgv, ...args], {
     cwd: '/',
     detached: true,
-    stdio: ['ignore', log, log, 'ipc'],
+    stdio: ['ignore', 'ignore', log, 'ipc'],
   })
   closeSync(log)
   const exitCode = await started(child)

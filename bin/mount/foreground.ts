@@ -64,7 +64,7 @@ async function serve(live: Mount, log: Log): Promise<void> {
   }
   process.on('uncaughtException', bug)
   process.on('unhandledRejection', bug)
-  log.info({ directory: live.directory, pid: process.pid }, 'mounted')
+  log.info({ directory: live.directory }, 'mounted')
   console.log(`mounted on ${live.directory}`)
   if (process.send !== undefined) {
     process.send(readyMessage)

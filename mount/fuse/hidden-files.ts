@@ -65,6 +65,11 @@ export class HiddenFiles {
     this.#open.set(handle, undefined)
   }
 
+  /** Notes what an open file's attributes say, so that nobody need ask again. */
+  learned(handle: Handle, inode: number): void {
+    if (this.#open.has(handle)) this.#open.set(handle, inode)
+  }
+
   /** `path` is the file's name now. */
   released(handle: Handle, path: string): void {
     this.#open.delete(handle)
@@ -160,7 +165,7 @@ export class HiddenFiles {
   async #inodeOf(handle: Handle): Promise<number | undefined> {
     try {
       const { inode } = await this.#fs.statHandle(handle)
-      if (this.#open.has(handle)) this.#open.set(handle, inode)
+      this.learned(handle, inode)
       return inode
     } catch (error) {
       // Closed meanwhile, or one that cannot be asked: not the file that is being removed.

@@ -41,10 +41,10 @@ export async function prepareMountPoint(directory: string, log: Log): Promise<st
 export async function checkMountAllowed(allowOther: boolean): Promise<void> {
   const isRoot = process.geteuid?.() === 0
   try {
-    await access('/dev/fuse', isRoot ? constants.R_OK | constants.W_OK : constants.F_OK)
+    await access('/dev/fuse', constants.R_OK | constants.W_OK)
   } catch (error) {
     const detail =
-      '/dev/fuse cannot be opened: load the kernel module (modprobe fuse), or give the container the device'
+      'this user cannot open /dev/fuse: load the kernel module (modprobe fuse), give the container the device, or allow it (chmod 666 /dev/fuse)'
     throw new DfsError('notSupported', detail, { cause: error })
   }
   if (!allowOther || isRoot) return

@@ -54,7 +54,10 @@ function statHandlers(
     fgetattr(request, _opcode, path, handle) {
       const work = (): Promise<Stat> => fs.statHandle(handle)
       requests.run('fgetattr', path, work, (code, stat) => {
-        if (stat !== undefined) writeStat(stat, words)
+        if (stat !== undefined) {
+          hidden.learned(handle, stat.inode)
+          writeStat(stat, words)
+        }
         signals.fuse_native_signal_fgetattr(request, code, words)
       })
     },
