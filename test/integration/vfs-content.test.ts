@@ -48,6 +48,9 @@ async function get(fs: FileSystem, path: string): Promise<Buffer> {
 
 const sum = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
+/** A busy machine takes its time to start four processes. */
+t.setTimeout(240_000)
+
 void t.test('files', async (t) => {
   const store = await startStore(t)
   const one = await store.mount()

@@ -424,6 +424,8 @@ async function lockStep(t: Test, store: StoreProcesses, seed: number): Promise<v
   for (const mount of mounts) await mount.close()
 }
 
+t.setTimeout(3_600_000)
+
 void t.test('two mounts agree with a model at every step', async (t) => {
   const store = await startStore(t)
   await lockStep(t, store, SEED)
