@@ -1,0 +1,79 @@
+/**
+ * A real metadata server process for tests of the client's session and accounts; it can be killed,
+ * frozen and started again on the same port.
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { registerAccount } from '../../mount/client/account.ts'
+import type { Profile } from '../../mount/client/profile.ts'
+import { until } from './transport.ts'
+
+const START_MS = 20_000
+const executable = fileURLToPath(new URL('../../bin/dfs-metadata.js', import.meta.url))
+
+export class MetadataProcess {
+  readonly dir: string
+  address = '127.0.0.1:0'
+  #child: ChildProcess | undefined
+
+  constructor(dir: string) {
+    this.dir = dir
+  }
+
+  /** A new cluster, serving until the test ends. */
+  static async start(t: Test): Promise<MetadataProcess> {
+    const metadata = new MetadataProcess(join(t.testdir(), 'metadata'))
+    metadata.command('init', '--replicas', '2')
+    t.teardown(async () => metadata.kill())
+    await metadata.serve()
+    return metadata
+  }
+
+  /** Runs a command of `dfs-metadata` on this cluster; what it printed. */
+  command(...args: string[]): string {
+    const all = [executable, ...args, '--dir', this.dir]
+    const { status, stdout, stderr } = spawnSync(process.execPath, all, {
+      encoding: 'utf8',
+      timeout: START_MS,
+    })
+    if (status !== 0) throw new Error(`dfs-metadata ${args.join(' ')}: exit ${status}\n${stderr}`)
+    return stdout.trim()
+  }
+
+  /** Starts it, on the port that it had before. */
+  async serve(): Promise<void> {
+    const args = ['serve', '--dir', this.dir, '--listen', this.address]
+    const child = spawn(process.execPath, [executable, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child = child
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (text: Buffer) => (stdout += text.toString()))
+    child.stderr.on('data', (text: Buffer) => (stderr = (stderr + text.toString()).slice(-10_000)))
+    const line = /listening on (\S+)/
+    const up = await until(() => line.test(stdout) || child.exitCode !== null, START_MS)
+    const address = line.exec(stdout)?.[1]
+    if (!up || address === undefined) throw new Error(`dfs-metadata did not start: ${stderr}`)
+    this.address = address
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const exited = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    await exited
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal)
+  }
+
+  async register(user: string, password: string): Promise<Profile> {
+    const invitation = this.command('user', 'add', user)
+    return registerAccount({ invitation, user, password, deviceName: 'test' })
+  }
+}
