@@ -91,9 +91,9 @@ void t.test('a metadata server killed again and again loses nothing acknowledged
   const { fs, log } = mount
   const saved = new Map<string, Buffer>()
   const failures: unknown[] = []
-  let stop = false
+  const done = new AbortController()
   const work = async (worker: number): Promise<void> => {
-    for (let index = 0; !stop; index++) {
+    for (let index = 0; !done.signal.aborted; index++) {
       const path = `/work/${worker}-${index}`
       const bytes = randomBytes(1 + ((worker * 7_919 + index * 4_001) % 200_000))
       const handle = await fs.create(path, 0o644, O_RDWR, OWNER)
@@ -118,7 +118,7 @@ void t.test('a metadata server killed again and again loses nothing acknowledged
     await store.metadata.start()
   }
   await sleep(500)
-  stop = true
+  done.abort()
   await Promise.all(workers)
   t.same(failures.map(String), [], 'no operation failed')
   t.same(lost(log.errors()), [])
