@@ -35,10 +35,29 @@ export interface ListenOptions {
   readonly transport?: TransportSettings
 }
 
+/** A listener's numbers since it began, for metrics. */
+export interface ListenerStats {
+  /** Open now, and of those in their handshake. */
+  readonly connections: number
+  readonly handshakes: number
+  readonly connectionsAccepted: number
+  readonly connectionsRefused: number
+  /** Newcomers asked to prove their address. */
+  readonly retriesSent: number
+  readonly versionsNegotiated: number
+  /** Datagrams that belong to no connection and start none. */
+  readonly ignoredDatagrams: number
+  /** Clients told that their connection does not exist here. */
+  readonly unknownAnswers: number
+  /** Requests that the transport refused or ended, by status: malformed, too large, late, ... */
+  readonly requestErrors: Readonly<Record<string, number>>
+}
+
 export interface Listener {
   /** host:port really bound. */
   readonly address: string
   readonly connections: ReadonlySet<Connection>
+  stats(): ListenerStats
   /** New connections use the new certificate; existing ones keep theirs. */
   setIdentity(identity: TlsIdentity): void
   /** Refuses new requests with `shuttingDown`, waits for open ones at most `drainMs`, then closes. */

@@ -34,8 +34,10 @@ export function createConfig(options: ConfigOptions): Config {
   config.setApplicationProtos([options.alpn ?? ALPN])
   config.grease(true)
   config.setMaxIdleTimeout(settings.idleMs)
-  config.setMaxRecvUdpPayloadSize(options.datagramBytesMax)
-  config.setMaxSendUdpPayloadSize(options.datagramBytesMax)
+  // What is really sent is limited by the buffer that quiche gets to write into.
+  const unitBytes = Math.max(options.datagramBytesMax, quicLimits.congestionUnitBytes)
+  config.setMaxRecvUdpPayloadSize(unitBytes)
+  config.setMaxSendUdpPayloadSize(unitBytes)
   config.setInitialMaxData(windowBytes)
   config.setInitialMaxStreamDataBidiLocal(streamWindowBytes)
   config.setInitialMaxStreamDataBidiRemote(streamWindowBytes)

@@ -24,6 +24,11 @@ export const quicLimits = {
   streamsMax: 1_024,
   /** Bytes of a datagram before the path is known to carry more: QUIC's minimum. */
   datagramBytesMin: 1_200,
+  /**
+   * Bytes that congestion control counts as one datagram at least, whatever their real size: ten of
+   * them may be under way before the first answer, 40 Ethernet packets.
+   */
+  congestionUnitBytes: 5_888,
   /** Largest datagram that quiche builds. */
   datagramBytesMax: 16_383,
   /** Bytes asked of the kernel for each socket buffer. */

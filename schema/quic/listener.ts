@@ -14,7 +14,8 @@ import { MethodTable } from '../rpc/method-table.ts'
 import { invariant } from '../wire/invariant.ts'
 import { DfsError, STATUS } from '../wire/status.ts'
 import { formatAddress, parseAddress, type HostPort } from './address.ts'
-import type { Listener, ListenOptions } from './api.ts'
+import type { Listener, ListenerStats, ListenOptions } from './api.ts'
+import { Counters } from './counters.ts'
 import { createConfig } from './config.ts'
 import { QuicConnection } from './connection.ts'
 import { Endpoint } from './endpoint.ts'
@@ -52,6 +53,7 @@ class QuicListener implements Listener {
   readonly #options: ListenOptions
   readonly #methods: MethodTable
   readonly #settings: Settings
+  readonly #counters = new Counters()
   readonly #tokens = new RetryTokens(quicLimits.retryTokenMs)
   readonly #all = new Set<QuicConnection>()
   readonly #handshakes = new Set<QuicConnection>()
@@ -74,6 +76,10 @@ class QuicListener implements Listener {
     this.#config(quicLimits.datagramBytesMin, quicLimits.connectionWindowBytes)
     this.address = formatAddress(endpoint.local)
     endpoint.onStranger(this.#onStranger)
+  }
+
+  stats(): ListenerStats {
+    return this.#counters.snapshot(this.#all.size, this.#handshakes.size)
   }
 
   setIdentity(identity: TlsIdentity): void {
@@ -123,21 +129,26 @@ class QuicListener implements Listener {
       this.#tellUnknown(datagram, from)
       return
     }
-    if (datagram.length < quicLimits.datagramBytesMin) return
     let header: Header
     try {
+      if (datagram.length < quicLimits.datagramBytesMin) throw new RangeError('too short')
       header = quiche.Header.fromSlice(datagram, quicLimits.connectionIdBytes)
     } catch {
+      this.#counters.ignoredDatagrams++
       return
     }
     const remote = { host: from.address, port: from.port }
-    if (header.ty === quiche.Type.VersionNegotiation) return
+    if (header.ty === quiche.Type.VersionNegotiation) {
+      this.#counters.ignoredDatagrams++
+      return
+    }
     if (!quiche.versionIsSupported(header.version)) {
+      this.#counters.versionsNegotiated++
       this.#reply(remote, (out) => quiche.negotiateVersion(header.scid, header.dcid, out))
       return
     }
-    if (header.ty !== quiche.Type.Initial) return
-    this.#welcome(datagram, from, header, remote)
+    if (header.ty === quiche.Type.Initial) this.#welcome(datagram, from, header, remote)
+    else this.#counters.ignoredDatagrams++
   }
 
   #welcome(datagram: Buffer, from: RemoteInfo, header: Header, remote: HostPort): void {
@@ -145,8 +156,12 @@ class QuicListener implements Listener {
     let originalId: Buffer | undefined
     if (token.length > 0) {
       originalId = this.#tokens.verify(token, remote, Date.now())
-      if (originalId === undefined) return
+      if (originalId === undefined) {
+        this.#counters.ignoredDatagrams++
+        return
+      }
     } else if (this.#handshakes.size >= quicLimits.handshakesBeforeRetry) {
+      this.#counters.retriesSent++
       const retryId = randomBytes(quicLimits.connectionIdBytes)
       const fresh = this.#tokens.issue(header.dcid, remote, Date.now())
       this.#reply(remote, (out) =>
@@ -163,7 +178,9 @@ class QuicListener implements Listener {
     if (connection === undefined) return
     connection.receive(datagram, from)
     const reason = this.#refusal(remote)
-    if (reason !== undefined) connection.refuse(reason)
+    if (reason === undefined) return
+    this.#counters.connectionsRefused++
+    connection.refuse(reason)
   }
 
   #accept(
@@ -173,7 +190,10 @@ class QuicListener implements Listener {
     remote: HostPort,
   ): QuicConnection | undefined {
     // Beyond the caps a few are still answered, to be told so; beyond those, silence.
-    if (this.#handshakes.size >= quicLimits.handshakesMax) return undefined
+    if (this.#handshakes.size >= quicLimits.handshakesMax) {
+      this.#counters.connectionsRefused++
+      return undefined
+    }
     const datagramBytesMax = this.#settings.datagramBytesMax(remote.host)
     const native = quiche.Connection.accept(
       id,
@@ -192,7 +212,7 @@ class QuicListener implements Listener {
       ids: id.equals(firstId) ? [id] : [id, firstId],
       methods: this.#methods,
       log: this.#options.log,
-      counted: () => undefined,
+      counted: (error) => this.#counters.count(error.code),
       datagramBytesMax,
       sizeKnown: this.#settings.sizeKnown(remote.host),
       onEstablished: this.#onEstablished,
@@ -217,6 +237,7 @@ class QuicListener implements Listener {
 
   readonly #onEstablished = (connection: QuicConnection): void => {
     this.#handshakes.delete(connection)
+    this.#counters.connectionsAccepted++
     if (this.#closing !== undefined) connection.session.draining = true
     this.connections.add(connection)
     this.#options.onConnection?.(connection)
@@ -251,13 +272,17 @@ class QuicListener implements Listener {
   /** Tells the client of an earlier process here that its connection is gone. */
   #tellUnknown(datagram: Buffer, from: RemoteInfo): void {
     // Never an answer to an answer, nor one larger than the question.
-    if (isSideMessage(datagram) || datagram.length <= SIDE_HEADER_BYTES) return
+    if (isSideMessage(datagram) || datagram.length <= SIDE_HEADER_BYTES) {
+      this.#counters.ignoredDatagrams++
+      return
+    }
     const nowMs = performance.now()
     if (nowMs - this.#unknownSinceMs >= SECOND_MS) {
       this.#unknownSinceMs = nowMs
       this.#unknownAnswers = 0
     }
     if (++this.#unknownAnswers > quicLimits.unknownAnswersPerSecondMax) return
+    this.#counters.unknownAnswers++
     const id = datagram.subarray(1, 1 + quicLimits.connectionIdBytes)
     this.#reply({ host: from.address, port: from.port }, (out) => {
       const message = { kind: UNKNOWN_CONNECTION, nonce: 0, size: 0 }

@@ -1,0 +1,180 @@
+/**
+ * A process of a transport test: serves, calls, and moves bytes as it is told over its IPC channel.
+ */
+import { connect, createServer, type TLSSocket } from 'node:tls'
+import type { AddressInfo } from 'node:net'
+import { Dialer } from '../../schema/quic/dialer.ts'
+import { listen } from '../../schema/quic/listener.ts'
+import type { Listener, Peer, TransportSettings } from '../../schema/quic/api.ts'
+import type { ConnectionStats, TlsIdentity } from '../../schema/rpc/api.ts'
+import { DfsError } from '../../schema/wire/status.ts'
+import {
+  download,
+  echo,
+  fromU64,
+  pattern,
+  PIECE_BYTES,
+  SERVER_NAME,
+  silent,
+  testService,
+  u64,
+  upload,
+} from './transport.ts'
+
+interface ListenArgs {
+  readonly host: string
+  readonly identity: TlsIdentity
+  readonly caPem: string
+  readonly transport?: TransportSettings
+  readonly port?: number
+}
+
+interface ConnectArgs {
+  readonly addresses: readonly string[]
+  readonly caPem: string
+  readonly transport?: TransportSettings
+}
+
+interface BytesArgs {
+  readonly bytes: number
+  readonly deadlineMs?: number
+}
+
+let listener: Listener | undefined
+let dialer: Dialer | undefined
+let peer: Peer | undefined
+
+function thePeer(): Peer {
+  if (peer === undefined) throw new Error('connect first')
+  return peer
+}
+
+const operations: Record<string, (args: never) => Promise<unknown>> = {
+  async listen({ host, identity, caPem, transport = {}, port = 0 }: ListenArgs): Promise<string> {
+    const address = `${host}:${port}`
+    const service = testService()
+    listener = await listen({ address, identity, caPem, service, log: silent, transport })
+    return listener.address
+  },
+
+  async connect({ addresses, caPem, transport = {} }: ConnectArgs): Promise<void> {
+    dialer = new Dialer({ log: silent, transport })
+    peer = dialer.peer({ addresses, serverName: SERVER_NAME, caPem, log: silent })
+  },
+
+  /** One small request; its time in ms. */
+  async call({ deadlineMs = 10_000 }: { deadlineMs?: number }): Promise<number> {
+    const started = performance.now()
+    await thePeer().call(echo, new Uint8Array(200), { deadlineMs })
+    return performance.now() - started
+  },
+
+  /** MB/s of one upload, checked by its size. */
+  async upload({ bytes, deadlineMs = 60_000 }: BytesArgs): Promise<number> {
+    const started = performance.now()
+    const call = await thePeer().open(upload, u64(bytes), { deadlineMs })
+    for (let left = bytes; left > 0; left -= PIECE_BYTES) {
+      await call.write(left < PIECE_BYTES ? pattern.subarray(0, left) : pattern)
+    }
+    call.end()
+    const got = fromU64(await call.response)
+    if (got !== bytes) throw new Error(`${got} bytes arrived of ${bytes}`)
+    return bytes / 1_000 / (performance.now() - started)
+  },
+
+  /** MB/s of one download, checked byte by byte at the borders of each read. */
+  async download({ bytes, deadlineMs = 60_000 }: BytesArgs): Promise<number> {
+    const started = performance.now()
+    const call = await thePeer().open(download, u64(bytes), { deadlineMs })
+    call.end()
+    await call.response
+    const into = Buffer.allocUnsafe(PIECE_BYTES)
+    let at = 0
+    for (let got = await call.read(into); got > 0; got = await call.read(into)) {
+      if (into[0] !== pattern[at % PIECE_BYTES]) throw new Error(`wrong byte at ${at}`)
+      at += got
+      if (into[got - 1] !== pattern[(at - 1) % PIECE_BYTES])
+        throw new Error(`wrong byte before ${at}`)
+    }
+    if (at !== bytes) throw new Error(`${at} bytes arrived of ${bytes}`)
+    return bytes / 1_000 / (performance.now() - started)
+  },
+
+  /** Statistics of the client's connection, or of the server's first. */
+  async stats(): Promise<ConnectionStats | undefined> {
+    return (peer?.connection ?? [...(listener?.connections ?? [])][0])?.stats()
+  },
+
+  async peerAddresses(): Promise<string[]> {
+    return [...(listener?.connections ?? [])].map((connection) => connection.peer.address)
+  },
+
+  async serveTls({ host, identity }: ListenArgs): Promise<number> {
+    const { certificatePem: cert, privateKeyPem: key } = identity
+    const server = createServer({ cert, key, minVersion: 'TLSv1.3' }, (socket) => {
+      let total = 0
+      socket.on('data', (piece: Buffer) => (total += piece.length))
+      socket.on('end', () => socket.end(String(total)))
+      socket.on('error', () => socket.destroy())
+    })
+    await new Promise<void>((resolve) => {
+      server.listen(0, host, resolve)
+    })
+    return (server.address() as AddressInfo).port
+  },
+
+  /** MB/s of one upload over TCP and TLS, for comparison. */
+  async uploadTls(args: {
+    host: string
+    port: number
+    caPem: string
+    bytes: number
+  }): Promise<number> {
+    const { host, port, caPem: ca, bytes } = args
+    const socket = await new Promise<TLSSocket>((resolve, reject) => {
+      const opened: TLSSocket = connect({ host, port, ca, servername: SERVER_NAME }, () =>
+        resolve(opened),
+      )
+      opened.once('error', reject)
+    })
+    const started = performance.now()
+    for (let left = bytes; left > 0; left -= PIECE_BYTES) {
+      const piece = left < PIECE_BYTES ? pattern.subarray(0, left) : pattern
+      if (!socket.write(piece)) await new Promise((resolve) => socket.once('drain', resolve))
+    }
+    const answer = new Promise<string>((resolve) => {
+      socket.once('data', (data: Buffer) => resolve(data.toString()))
+    })
+    socket.end()
+    const got = Number(await answer)
+    if (got !== bytes) throw new Error(`${got} bytes arrived of ${bytes}`)
+    return bytes / 1_000 / (performance.now() - started)
+  },
+
+  async close(): Promise<void> {
+    await dialer?.close()
+    await listener?.close(0)
+  },
+}
+
+interface Order {
+  readonly id: number
+  readonly operation: string
+  readonly args: never
+}
+
+if (process.send !== undefined) {
+  process.on('message', (raw) => {
+    const { id, operation, args } = raw as Order
+    const run = operations[operation]
+    const result = run === undefined ? Promise.reject(new Error(`no ${operation}`)) : run(args)
+    result.then(
+      (value) => process.send?.({ id, result: value }),
+      (error: unknown) => {
+        const code = error instanceof DfsError ? error.code : 'unexpected'
+        process.send?.({ id, error: { code, message: String(error) } })
+      },
+    )
+  })
+  process.on('disconnect', () => process.exit(0))
+}
