@@ -3,11 +3,17 @@
  * stays expired when somebody sets the machine's clock.
  */
 export class Clock {
+  readonly #source: () => number
   #lastMs = 0
+
+  /** `source`: milliseconds since 1970; the machine's clock unless told otherwise. */
+  constructor(source: () => number = Date.now) {
+    this.#source = source
+  }
 
   /** Milliseconds since 1970. */
   nowMs(): number {
-    this.#lastMs = Math.max(this.#lastMs, Date.now())
+    this.#lastMs = Math.max(this.#lastMs, this.#source())
     return this.#lastMs
   }
 

@@ -83,6 +83,8 @@ export class Purger {
     if (this.#stopped) return
     this.#again = false
     await this.#attempt('look for deleted content', async () => {
+      // Whoever woke us has only just been decided.
+      await this.#database.settle()
       let after: Buffer | undefined
       for (;;) {
         const page = await this.#database.durableRange(ranges.purges, PAGE, after)

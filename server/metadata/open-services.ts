@@ -1,0 +1,87 @@
+/**
+ * Opens what the operations work with, on an open database: reads users' counters, sessions and
+ * chunkservers; never anything that grows with files.
+ */
+import * as opaque from '@serenity-kit/opaque'
+import { DfsError } from '../../schema/wire/status.ts'
+import { Holds } from './holds.ts'
+import { LoginLimits } from './login-limits.ts'
+import { PlanAges } from './plan-ages.ts'
+import { Purger } from './purger.ts'
+import type { Services } from './services.ts'
+import { Sessions } from './sessions.ts'
+import type { Database } from './store/database.ts'
+import { keys, ranges } from './store/keys.ts'
+import { Sequence } from './store/sequences.ts'
+import { tables } from './store/tables.ts'
+import { TicketKeys } from './ticket-keys.ts'
+import { Topology } from './topology.ts'
+
+/** The meaning of what is in the store; raised with every change that old code would misread. */
+export const SCHEMA_VERSION = 1
+const PAGE = 1_000
+
+/**
+ * Opens everything. Throws `versionMismatch` for a store that another version of this program wrote.
+ */
+export async function openServices(
+  database: Database,
+  { policy, authority, log, clock }: Pick<Services, 'policy' | 'authority' | 'log' | 'clock'>,
+): Promise<Services> {
+  await opaque.ready
+  const opaqueSetup = await openCluster(database)
+  const purger = new Purger(database, log)
+  const holds = new Holds((inode) => void purger.reap(inode))
+  const topology = new Topology(clock)
+  await loadServers(database, topology)
+  const ids = await Sequence.open(database, 'sessions')
+  const sessions = new Sessions({ database, holds, ids, clock, log })
+  await sessions.load()
+  return {
+    database,
+    policy,
+    authority,
+    opaqueSetup,
+    clock,
+    log,
+    inodeIds: await Sequence.open(database, 'inodes'),
+    chunkIds: await Sequence.open(database, 'chunks'),
+    holds,
+    sessions,
+    topology,
+    ticketKeys: await TicketKeys.open(database, clock),
+    planAges: new PlanAges(),
+    loginLimits: new LoginLimits(clock),
+    purger,
+    startedNs: clock.nowNs(),
+  }
+}
+
+/** Checks the store's version; a new store gets its first record. Returns OPAQUE's server setup. */
+async function openCluster(database: Database): Promise<string> {
+  const known = await database.read((txn) => txn.get(tables.cluster, keys.cluster))
+  if (known === undefined) {
+    const opaqueSetup = opaque.server.createSetup()
+    await database.write({}, (txn) => {
+      txn.put(tables.cluster, keys.cluster, { schemaVersion: SCHEMA_VERSION, opaqueSetup })
+    })
+    return opaqueSetup
+  }
+  if (known.schemaVersion !== SCHEMA_VERSION) {
+    throw new DfsError(
+      'versionMismatch',
+      `the store is of version ${known.schemaVersion}, this program knows ${SCHEMA_VERSION}; use the program that wrote it`,
+    )
+  }
+  return known.opaqueSetup
+}
+
+async function loadServers(database: Database, topology: Topology): Promise<void> {
+  let after: Buffer | undefined
+  for (;;) {
+    const page = await database.durableRange(ranges.servers, PAGE, after)
+    for (const { value } of page) topology.put(tables.servers.decode(value))
+    after = page.at(-1)?.key
+    if (after === undefined || page.length < PAGE) return
+  }
+}
