@@ -221,8 +221,7 @@ export class Session implements MetadataSession {
       if (error instanceof DfsError) {
         if (error.code === 'connectionLost' || error.code === 'deadlineExceeded') {
           operation.uncertain = true
-        } else if (!mayPass(error) && error.code !== 'cancelled') {
-          // The server's own answer: it is certain now.
+        } else if (isAnswer(error)) {
           operation.uncertain = false
         }
       }
@@ -289,8 +288,10 @@ export class Session implements MetadataSession {
     if (this.#reconnecting || this.#closing.signal.aborted) return
     this.#reconnecting = true
     try {
-      for (let failures = 0; this.#peer.connection === undefined; failures++) {
+      for (let failures = 0; ; failures++) {
+        // Also gives the peer its turn to learn that the connection is gone.
         await pauseFor(pauseMs(failures), this.#closing.signal, 'reconnecting')
+        if (this.#peer.connection !== undefined) return
         await this.#peer.call(methods.statfs, {}).catch((error: unknown) => {
           this.#log.warn({ err: error }, 'the metadata server is out of reach')
         })
@@ -313,6 +314,27 @@ function mayPass(error: DfsError): boolean {
       return true
     default:
       return false
+  }
+}
+
+/**
+ * Whether an error is what the operation itself came to, so that earlier attempts do not matter: not
+ * when the request did not get as far as being carried out or looked up.
+ */
+function isAnswer(error: DfsError): boolean {
+  switch (error.code) {
+    case 'cancelled':
+    case 'serverUntrusted':
+    case 'versionMismatch':
+    case 'notAuthentic':
+    case 'loginRefused':
+    case 'notLoggedIn':
+    case 'internal':
+    case 'frameMalformed':
+    case 'frameTooLarge':
+      return false
+    default:
+      return !mayPass(error)
   }
 }
 
