@@ -141,16 +141,23 @@ let loaded: Addon | undefined
 /** dlopen(3): the library stays loaded when its handle is closed. */
 const RTLD_NODELETE = 0x1000
 
+const require = createRequire(import.meta.url)
+const shipped = `prebuilds/${process.platform}-${process.arch}/libfuse.so`
+
 /** The addon; throws when it is not installed or does not fit this machine. */
 export function addon(): Addon {
   if (loaded === undefined) {
-    const require = createRequire(import.meta.url)
     const directory = dirname(require.resolve('fuse-native/package.json'))
-    loadLibfuse(join(directory, 'prebuilds', `${process.platform}-${process.arch}`, 'libfuse.so'))
+    loadLibfuse(libfuseFile())
     const load = createRequire(`${directory}/`)('node-gyp-build') as (directory: string) => Addon
     loaded = load(directory)
   }
   return loaded
+}
+
+/** The libfuse that the package ships for this machine. */
+export function libfuseFile(): string {
+  return join(dirname(require.resolve('fuse-native/package.json')), shipped)
 }
 
 /**

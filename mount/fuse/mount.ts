@@ -11,10 +11,11 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import type { FileSystem } from '../vfs/api.ts'
-import { addon, nativeForget, nativeMount } from './binding.ts'
+import { addon, libfuseFile, nativeForget, nativeMount } from './binding.ts'
 import type { NativeMount } from './binding.ts'
 import { makeHandlers } from './handlers.ts'
 import { HiddenFiles } from './hidden-files.ts'
+import { keepIdleThreads } from './idle-threads.ts'
 import { checkMountAllowed, prepareMountPoint } from './mount-point.ts'
 import { defaultDeadlines, Requests } from './reply.ts'
 import type { Deadlines } from './reply.ts'
@@ -120,6 +121,8 @@ class LiveMount implements Mount {
       hidden: this.#hidden,
       owner,
     }
+    const { log } = this.#options
+    mend(() => keepIdleThreads(libfuseFile()), 'many busy programs cost memory', log)
     const before = new Set(openDevices())
     let onInit = (): void => undefined
     const up = new Promise<true>((resolve) => {
@@ -133,10 +136,8 @@ class LiveMount implements Mount {
       const detail = `${this.directory}: cannot be mounted; the line above from fusermount says why`
       throw new DfsError('forbidden', detail, { cause: error })
     }
-    if (!allowSingleTimes(this.#native, this.#options.log)) {
-      const message = 'an unknown libfuse: setting one time without the other will have no effect'
-      this.#options.log.warn({ directory: this.directory }, message)
-    }
+    const native = this.#native
+    mend(() => allowSingleTimes(native), 'setting one time without the other has no effect', log)
     const device = openDevices().find((descriptor) => !before.has(descriptor))
     invariant(device !== undefined, 'a mount has a descriptor of the device')
     this.#device = device
@@ -219,6 +220,15 @@ class LiveMount implements Mount {
     this.#requests.stop(-constants.errno.ENOTCONN)
     if (this.#native !== undefined) nativeForget(this.#native)
     void this.#hidden.settledBelow('/').then(() => this.#onEnd())
+  }
+}
+
+/** Mends a fault of libfuse if it is the libfuse we know; the mount works without. */
+function mend(change: () => boolean, without: string, log: Log): void {
+  try {
+    if (!change()) log.warn({ without }, 'an unknown libfuse: one of its faults stays')
+  } catch (error) {
+    log.warn({ without, err: error }, 'no access to own memory: a fault of libfuse stays')
   }
 }
 

@@ -8,10 +8,9 @@
  *
  * What then arrives says "leave it" and "now" with the same number: the addon cuts both to ms.
  */
-import { closeSync, openSync, readSync, writeSync } from 'node:fs'
-import type { Log } from '../../schema/rpc/api.ts'
 import type { FileSystem } from '../vfs/api.ts'
 import type { NativeMount } from './binding.ts'
+import { withMemory } from './process-memory.ts'
 
 /** Offsets in the addon's `fuse_thread_t`, bytes. */
 const thread = { fuse: 368, directory: 384 } as const
@@ -31,38 +30,27 @@ const pageSize = 4_096
 /** UTIME_NOW and UTIME_OMIT as the addon passes them: seconds 0, nanoseconds 2^30 - 1 and - 2, in ms. */
 const specialMs = 1_073n
 
-/** Makes libfuse pass on single times; false when its memory is not as expected. */
-export function allowSingleTimes(mount: NativeMount, log: Log): boolean {
-  try {
-    return setFlag(mount)
-  } catch (error) {
-    // A kernel that is set up to keep a process out of its own memory.
-    log.warn({ err: error }, 'no access to /proc/self/mem')
-    return false
-  }
-}
-
-function setFlag(mount: NativeMount): boolean {
+/**
+ * Makes libfuse pass on single times; false when its memory is not as expected. Throws Node's own
+ * errors where a kernel keeps a process out of its own memory.
+ */
+export function allowSingleTimes(mount: NativeMount): boolean {
   const path = Buffer.from(`${mount.directory}\0`)
   const ours = mount.thread.subarray(thread.directory, thread.directory + path.length)
   if (!ours.equals(path)) return false
-  const address = mount.thread.readBigUInt64LE(thread.fuse)
-  const memory = openSync('/proc/self/mem', 'r+')
-  try {
-    const bytes = Buffer.alloc(fuse.bytes)
-    if (readSync(memory, bytes, 0, fuse.bytes, address) !== fuse.bytes) return false
-    if (!looksLikeLibfuse(bytes, address)) return false
+  const address = Number(mount.thread.readBigUInt64LE(thread.fuse))
+  return withMemory((memory) => {
+    const bytes = memory.read(address, fuse.bytes)
+    if (bytes.length !== fuse.bytes || !looksLikeLibfuse(bytes, address)) return false
     const one = Buffer.alloc(4)
     one.writeInt32LE(1)
-    return writeSync(memory, one, 0, 4, Number(address) + fuse.utimeOmitOk) === 4
-  } finally {
-    closeSync(memory)
-  }
+    return memory.write(address + fuse.utimeOmitOk, one)
+  })
 }
 
-function looksLikeLibfuse(bytes: Buffer, address: bigint): boolean {
+function looksLikeLibfuse(bytes: Buffer, address: number): boolean {
   // An empty list points at itself: no other field would hold these two addresses.
-  const list = address + BigInt(fuse.unusedNodes)
+  const list = BigInt(address + fuse.unusedNodes)
   return (
     bytes.readBigUInt64LE(fuse.unusedNodes) === list &&
     bytes.readBigUInt64LE(fuse.unusedNodes + 8) === list &&

@@ -1,0 +1,35 @@
+/**
+ * This process's own memory, for the two places where libfuse 2.9.9 has a fault that neither it nor
+ * fuse-native lets anybody configure away. Callers must check what they find before they write.
+ */
+import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+
+/** Runs `body` with access to the memory. Throws Node's own errors where a kernel forbids that. */
+export function withMemory<T>(body: (memory: ProcessMemory) => T): T {
+  const descriptor = openSync('/proc/self/mem', 'r+')
+  try {
+    return body(new ProcessMemory(descriptor))
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** Addresses are below 2^47, as user memory is. */
+export class ProcessMemory {
+  readonly #descriptor: number
+
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor
+  }
+
+  read(address: number, byteCount: number): Buffer {
+    const bytes = Buffer.alloc(byteCount)
+    const count = readSync(this.#descriptor, bytes, 0, byteCount, address)
+    return bytes.subarray(0, count)
+  }
+
+  /** True when all was written. */
+  write(address: number, bytes: Uint8Array): boolean {
+    return writeSync(this.#descriptor, bytes, 0, bytes.length, address) === bytes.length
+  }
+}
