@@ -42,10 +42,17 @@ export const bounds = {
   batchBytesMax: 8 * MIB,
   /** Milliseconds to reach the next server of a chain before it counts as failed. */
   chainConnectMs: 3_000,
-  /** Milliseconds that the next server may take no byte before it counts as failed. */
-  chainStallMs: 10_000,
-  /** Milliseconds for the chain's answer after its last byte. */
+  /** Milliseconds without a sign of the next server after which it is asked whether it is there. */
+  chainSilenceMs: 2_500,
+  /**
+   * Milliseconds that the next server may take no byte, for each server still behind this one: the
+   * last link of a chain gives up first.
+   */
+  chainStallMs: 5_000,
+  /** Milliseconds for the chain's answer after its last byte, for each server still behind. */
   chainAnswerMs: 20_000,
+  /** Milliseconds that a forwarded chunk may take as a whole; the limits above end it in practice. */
+  chainDeadlineMs: 3_600_000,
   /** Chunkservers that chains were sent to, whose connections are kept. */
   serverPeersMax: 512,
   /** Milliseconds that a reader may take no byte before its request is given up. */
@@ -75,6 +82,10 @@ export const bounds = {
   /** Free space that is left alone unless told otherwise: the smaller of the two. */
   reserveBytes: 1_024 * MIB,
   reservePercent: 1,
+  /** Least free space that is left alone, whatever was asked for: the index must be able to write. */
+  reserveBytesMin: 32 * MIB,
+  /** Bytes that one write stores between two looks at the free space. */
+  spaceEveryBytes: 8 * MIB,
   /** Bytes a second that scrubbing reads unless told otherwise. */
   scrubBytesPerSecond: 8 * MIB,
   /** Milliseconds between two records of where scrubbing is. */

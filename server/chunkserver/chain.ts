@@ -33,12 +33,20 @@ interface Link {
 }
 
 export class Chain {
+  readonly #peers: ServerPeers
   readonly #chunk: number
   readonly #log: Log
   readonly #failed: ServerFailure[]
   #link: Link | undefined
 
-  private constructor(chunk: number, log: Log, failed: ServerFailure[], link: Link | undefined) {
+  private constructor(
+    peers: ServerPeers,
+    chunk: number,
+    log: Log,
+    failed: ServerFailure[],
+    link: Link | undefined,
+  ) {
+    this.#peers = peers
     this.#chunk = chunk
     this.#log = log
     this.#failed = failed
@@ -58,7 +66,7 @@ export class Chain {
       try {
         const call = await openLink(peers, { ...request, chain: rest }, server, signal)
         const answer = call.response.catch(asDfsError)
-        return new Chain(request.chunk, log, failed, { server, rest, call, answer })
+        return new Chain(peers, request.chunk, log, failed, { server, rest, call, answer })
       } catch (error) {
         const failure = asDfsError(error)
         failed.push(failureOf(server, failure))
@@ -70,7 +78,7 @@ export class Chain {
       }
       if (signal.aborted) break
     }
-    return new Chain(request.chunk, log, failed, undefined)
+    return new Chain(peers, request.chunk, log, failed, undefined)
   }
 
   /** Forwards bytes; they must not change before the promise resolves. */
@@ -86,12 +94,13 @@ export class Chain {
     }
     if (taken === undefined) return undefined
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        this.#break(link, stalled(link, 'took no byte', bounds.chainStallMs))
+      const limitMs = bounds.chainStallMs * (1 + link.rest.length)
+      const stop = this.#watch(link, limitMs, () => {
+        this.#break(link, stalled(link, 'took no byte', limitMs))
         resolve()
-      }, bounds.chainStallMs)
+      })
       const settle = (error?: unknown): void => {
-        clearTimeout(timer)
+        stop()
         if (error !== undefined) this.#break(link, asDfsError(error))
         resolve()
       }
@@ -112,13 +121,13 @@ export class Chain {
   async outcome(sealedBytes: number): Promise<ChainOutcome> {
     const link = this.#link
     if (link === undefined) return { servers: [], failed: this.#failed }
-    let timer: NodeJS.Timeout | undefined
+    const limitMs = bounds.chainAnswerMs * (1 + link.rest.length)
+    let stop = (): void => undefined
     const late = new Promise<DfsError>((resolve) => {
-      const error = stalled(link, 'did not answer', bounds.chainAnswerMs)
-      timer = setTimeout(resolve, bounds.chainAnswerMs, error)
+      stop = this.#watch(link, limitMs, () => resolve(stalled(link, 'did not answer', limitMs)))
     })
     const answer = await Promise.race([link.answer, late])
-    clearTimeout(timer)
+    stop()
     if (answer instanceof DfsError) {
       this.#break(link, answer)
     } else if (answer.sealedBytes !== sealedBytes) {
@@ -139,6 +148,22 @@ export class Chain {
   cancel(): void {
     this.#link?.call.cancel()
     this.#link = undefined
+  }
+
+  /** Asks whether the server is there when it is silent, and calls `onLate` at the limit. */
+  #watch(link: Link, limitMs: number, onLate: () => void): () => void {
+    let waitedMs = 0
+    const look = (): void => {
+      waitedMs += bounds.chainSilenceMs
+      if (waitedMs >= limitMs) {
+        onLate()
+        return
+      }
+      this.#peers.suspect(link.server)
+      timer = setTimeout(look, bounds.chainSilenceMs)
+    }
+    let timer = setTimeout(look, bounds.chainSilenceMs)
+    return () => clearTimeout(timer)
   }
 
   #break(link: Link, error: DfsError): void {
@@ -169,7 +194,10 @@ async function openLink(
   const timer = setTimeout(giveUp, bounds.chainConnectMs)
   signal.addEventListener('abort', giveUp, { once: true })
   try {
-    return await peers.get(server).open(methods.writeChunk, request, { signal: connecting.signal })
+    return await peers.get(server).open(methods.writeChunk, request, {
+      signal: connecting.signal,
+      deadlineMs: bounds.chainDeadlineMs,
+    })
   } catch (error) {
     if (!connecting.signal.aborted || signal.aborted) throw error
     throw new DfsError(

@@ -83,6 +83,12 @@ export class ChunkIndex {
     return this.#committer.commit(changes, { chunks: 1, bytes: record.sealedBytes })
   }
 
+  /** Puts a record in the place of one that cannot be read. */
+  replaceCorrupt(chunk: number, record: ChunkRecord): Promise<void> {
+    this.#committer.distrustTotals()
+    return this.add(chunk, record)
+  }
+
   /** Removes a chunk; `record` is what is stored, undefined when it cannot be read. */
   remove(chunk: number, record: ChunkRecord | undefined): Promise<void> {
     const changes: Change[] = [
@@ -90,9 +96,8 @@ export class ChunkIndex {
       { key: keys.damage(chunk), value: undefined },
       { key: keys.payload(chunk), value: undefined },
     ]
-    if (record !== undefined) {
-      changes.push({ key: keys.unconfirmed(record.writtenMs, chunk), value: undefined })
-    }
+    if (record === undefined) this.#committer.distrustTotals()
+    else changes.push({ key: keys.unconfirmed(record.writtenMs, chunk), value: undefined })
     return this.#committer.commit(changes, { chunks: -1, bytes: -(record?.sealedBytes ?? 0) })
   }
 

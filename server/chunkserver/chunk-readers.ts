@@ -12,8 +12,8 @@ import type { ChunkReader } from './chunk-store.ts'
 import { diskError, readAt } from './disk.ts'
 import type { OpenFile } from './open-files.ts'
 
-/** Called with the reason when the stored bytes are not what was written. */
-type OnDamage = (reason: string) => void
+/** Called with the reason when the stored bytes are not what was written; never rejects. */
+export type OnDamage = (reason: string) => Promise<void>
 
 export class FileChunkReader implements ChunkReader {
   readonly chunk: number
@@ -44,10 +44,12 @@ export class FileChunkReader implements ChunkReader {
     } catch (error) {
       throw diskError('read', this.#file.path, error)
     }
-    if (got < wanted) throw this.#damaged(`${this.#file.path} ends too early`)
+    if (got < wanted) throw await this.#damaged(`${this.#file.path} ends too early`)
     const damaged = damagedBlock(bytes, this.crcs, first)
     if (damaged !== undefined) {
-      throw this.#damaged(`block ${damaged} of ${this.#file.path} does not match its checksum`)
+      throw await this.#damaged(
+        `block ${damaged} of ${this.#file.path} does not match its checksum`,
+      )
     }
     return wanted
   }
@@ -56,8 +58,8 @@ export class FileChunkReader implements ChunkReader {
     this.#file.release()
   }
 
-  #damaged(reason: string): DfsError {
-    this.#onDamage(reason)
+  async #damaged(reason: string): Promise<DfsError> {
+    await this.#onDamage(reason)
     return new DfsError('chunkCorrupt', `chunk ${this.chunk}: ${reason}`)
   }
 }
@@ -78,19 +80,19 @@ export class SmallChunkReader implements ChunkReader {
   }
 
   /** Checks a small chunk's bytes once; `payload` is undefined when they cannot be read. */
-  static open(
+  static async open(
     chunk: number,
     record: ChunkRecord,
     payload: Buffer | undefined,
     onDamage: OnDamage,
-  ): SmallChunkReader {
+  ): Promise<SmallChunkReader> {
     const whole =
       payload !== undefined &&
       payload.length === record.sealedBytes &&
       crc32(payload) === record.crc
     if (whole) return new SmallChunkReader(chunk, record, payload)
     const reason = 'its bytes in the index do not match their checksum'
-    onDamage(reason)
+    await onDamage(reason)
     throw new DfsError('chunkCorrupt', `chunk ${chunk}: ${reason}`)
   }
 

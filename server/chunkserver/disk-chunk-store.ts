@@ -14,7 +14,7 @@ import type { Log } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { ChunkFileWriter, chunkPath, type ChunkPaths } from './chunk-file-writer.ts'
 import { ChunkIndex } from './chunk-index.ts'
-import { FileChunkReader, SmallChunkReader } from './chunk-readers.ts'
+import { FileChunkReader, SmallChunkReader, type OnDamage } from './chunk-readers.ts'
 import type { ChunkReader, ChunkStore, ChunkWriter } from './chunk-store.ts'
 import {
   NewChunkWriter,
@@ -52,14 +52,13 @@ export class DiskChunkStore implements ChunkStore {
     this.#directories = new DurableDirectories(paths.root)
     this.#sink = {
       createFile: (chunk) => ChunkFileWriter.create(paths, this.#directories, chunk),
-      indexFile: (meta) =>
-        index.add(meta.chunk, recordOf(meta.sealedBytes, meta.writtenMs, { small: false })),
-      storeSmall: ({ chunk, sealedBytes, writtenMs, header, crcs }, payload) =>
-        index.add(
-          chunk,
-          recordOf(sealedBytes, writtenMs, { small: true, header, crc: crcs[0] ?? 0 }),
-          payload,
-        ),
+      indexFile: ({ chunk, sealedBytes, writtenMs }) =>
+        index.add(chunk, fileRecord(sealedBytes, writtenMs)),
+      storeSmall: ({ chunk, sealedBytes, writtenMs, header, crcs }, payload) => {
+        const crc = crcs[0] ?? 0
+        const record = { sealedBytes, writtenMs, damaged: false, small: true, header, crc }
+        return index.add(chunk, record, payload)
+      },
       done: (chunk) => this.release(chunk),
     }
   }
@@ -118,7 +117,7 @@ export class DiskChunkStore implements ChunkStore {
   async inspect(chunk: number): Promise<ChunkReader> {
     const record = await this.#record(chunk)
     if (record === undefined) throw new DfsError('chunkMissing', `chunk ${chunk} is not here`)
-    return this.#reader(chunk, record, () => undefined)
+    return this.#reader(chunk, record, () => Promise.resolve())
   }
 
   async delete(chunks: readonly number[]): Promise<number[]> {
@@ -158,20 +157,11 @@ export class DiskChunkStore implements ChunkStore {
     this.#busy.delete(chunk)
   }
 
-  /** Refuses the chunk from now on, durably. A chunk that is being deleted is passed over. */
+  /** Refuses the chunk from now on, durably. One that is being deleted is passed over. */
   async markDamaged(chunk: number, reason: string): Promise<void> {
     if (!this.claim(chunk)) return
     try {
-      const record = await this.#readable(chunk)
-      if (record === undefined || record === 'corrupt' || record.damaged) return
-      this.#files.forget(chunk)
-      this.#damageFound++
-      const path = record.small ? 'index' : chunkPath(this.paths, chunk)
-      this.#log.error(
-        { chunk, path, reason, damageFound: this.#damageFound },
-        'this copy of a chunk is damaged and not served any more; other replicas are used',
-      )
-      await this.index.markDamaged(chunk, record, { reason, foundMs: Date.now() })
+      await this.#markDamaged(chunk, reason)
     } finally {
       this.release(chunk)
     }
@@ -185,7 +175,7 @@ export class DiskChunkStore implements ChunkStore {
   async #reader(
     chunk: number,
     record: ChunkRecord,
-    onDamage = this.#noteDamage(chunk),
+    onDamage: OnDamage = this.#noteDamage(chunk),
   ): Promise<FileChunkReader | SmallChunkReader> {
     if (record.damaged) {
       const damage = await this.index.damageOf(chunk)
@@ -203,21 +193,42 @@ export class DiskChunkStore implements ChunkStore {
       const file = await this.#files.acquire(chunk, chunkPath(this.paths, chunk))
       return new FileChunkReader(file, onDamage)
     } catch (error) {
-      if (error instanceof DfsError && error.code !== 'diskFailed') onDamage(error.message)
+      if (error instanceof DfsError && error.code !== 'diskFailed') {
+        await onDamage(error.message)
+      }
       throw error
     }
   }
 
-  #noteDamage(chunk: number): (reason: string) => void {
-    return (reason) => {
-      this.markDamaged(chunk, reason).catch((error: unknown) => {
-        this.#log.error({ chunk, err: error }, 'cannot note that a chunk is damaged')
-      })
-    }
+  /** For readers: notes what they find. */
+  #noteDamage(chunk: number): OnDamage {
+    return (reason) => this.markDamaged(chunk, reason).catch(this.#cannotNote(chunk))
+  }
+
+  #cannotNote(chunk: number): (error: unknown) => void {
+    return (error) => this.#log.error({ chunk, err: error }, 'cannot note that a chunk is damaged')
+  }
+
+  /** As `markDamaged`, for whoever has claimed the chunk. */
+  async #markDamaged(chunk: number, reason: string): Promise<void> {
+    const record = await this.#readable(chunk)
+    if (record === undefined || (await this.index.damageOf(chunk)) !== undefined) return
+    this.#files.forget(chunk)
+    this.#damageFound++
+    const inIndex = record === 'corrupt' || record.small
+    const path = inIndex ? 'index' : chunkPath(this.paths, chunk)
+    this.#log.error(
+      { chunk, path, reason, damageFound: this.#damageFound },
+      'this copy of a chunk is damaged and not served any more; other replicas are used',
+    )
+    const damage = { reason, foundMs: Date.now() }
+    await this.index.markDamaged(chunk, record === 'corrupt' ? undefined : record, damage)
   }
 
   async #stored(chunk: number, record: ChunkRecord): Promise<StoredChunk> {
-    const reader = await this.#reader(chunk, record)
+    const reader = await this.#reader(chunk, record, (reason) =>
+      this.#markDamaged(chunk, reason).catch(this.#cannotNote(chunk)),
+    )
     const { header, sealedBytes, crcs } = reader
     reader.close()
     return { chunk, header, sealedBytes, crcs }
@@ -260,17 +271,8 @@ export class DiskChunkStore implements ChunkStore {
   }
 }
 
-function recordOf(
-  sealedBytes: number,
-  writtenMs: number,
-  rest: { small: false } | { small: true; header: Uint8Array; crc: number },
-): ChunkRecord {
-  return {
-    sealedBytes,
-    writtenMs,
-    damaged: false,
-    small: rest.small,
-    header: rest.small ? rest.header : new Uint8Array(0),
-    crc: rest.small ? rest.crc : 0,
-  }
+/** The record of a chunk in a file of its own. */
+export function fileRecord(sealedBytes: number, writtenMs: number): ChunkRecord {
+  const header = new Uint8Array(0)
+  return { sealedBytes, writtenMs, damaged: false, small: false, header, crc: 0 }
 }

@@ -15,16 +15,18 @@ export interface Space {
   readonly freeBytes: number
   /** New chunks are refused. */
   readonly full: boolean
+  /** Half of the reserve is used up, too. */
+  readonly halfReserve: boolean
 }
 
 export class DiskSpace {
   readonly #path: string
   readonly #reserveBytes: number | undefined
-  #space: Space = { totalBytes: 0, freeBytes: 0, full: true }
+  #space: Space = { totalBytes: 0, freeBytes: 0, full: true, halfReserve: true }
   #measuredMs = Number.NEGATIVE_INFINITY
   #measuring: Promise<Space> | undefined
 
-  /** `reserveBytes` undefined: 1 GiB or 1 % of the disk, whichever is smaller. */
+  /** `reserveBytes` undefined: 1 GiB or 1 % of the disk, whichever is smaller; 32 MiB at least. */
   constructor(path: string, reserveBytes: number | undefined) {
     this.#path = path
     this.#reserveBytes = reserveBytes
@@ -41,29 +43,40 @@ export class DiskSpace {
     return this.#measuring
   }
 
-  /** The last measurement. */
-  get last(): Space {
-    return this.#space
+  /** For a chunk that begins: throws `diskFull` when there is no room beyond the reserve. */
+  async requireRoom(): Promise<void> {
+    if ((await this.measure()).full) throw this.#noRoom()
   }
 
-  /** Throws `diskFull` when there is no room beyond the reserve. */
-  async requireRoom(): Promise<void> {
-    const { full } = await this.measure()
-    if (full) {
-      throw new DfsError(
-        'diskFull',
-        `the disk under ${this.#path} has no room beyond its reserve; add space or servers`,
-      )
-    }
+  /**
+   * For a chunk under way: throws `diskFull` when half of the reserve is used up, before the index
+   * itself runs out of room.
+   */
+  async requireHalfReserve(): Promise<void> {
+    if ((await this.measure()).halfReserve) throw this.#noRoom()
+  }
+
+  #noRoom(): DfsError {
+    return new DfsError(
+      'diskFull',
+      `the disk under ${this.#path} has no room beyond its reserve; add space or servers`,
+    )
   }
 
   async #measure(): Promise<Space> {
     try {
       const { blocks, bavail, bsize } = await statfs(this.#path)
       const totalBytes = blocks * bsize
-      const reserve = this.#reserveBytes ?? defaultReserve(totalBytes)
-      const freeBytes = Math.max(0, bavail * bsize - reserve)
-      this.#space = { totalBytes, freeBytes, full: freeBytes === 0 }
+      const available = bavail * bsize
+      const wanted = this.#reserveBytes ?? defaultReserve(totalBytes)
+      const reserve = Math.max(wanted, bounds.reserveBytesMin)
+      const freeBytes = Math.max(0, available - reserve)
+      this.#space = {
+        totalBytes,
+        freeBytes,
+        full: freeBytes === 0,
+        halfReserve: available < reserve / 2,
+      }
       this.#measuredMs = performance.now()
       return this.#space
     } catch (error) {

@@ -34,6 +34,8 @@ export class GroupCommitter {
   readonly #queue: Pending[] = []
   #running: Promise<void> | undefined
   #failure: DfsError | undefined
+  /** False once something was changed whose size nobody knew. */
+  #exact = true
 
   constructor(
     store: OrderedStore,
@@ -48,6 +50,11 @@ export class GroupCommitter {
 
   get totals(): ChunkTotals {
     return this.#totals
+  }
+
+  /** The sums are guesses from here on: they are no longer recorded, so the next start counts anew. */
+  distrustTotals(): void {
+    this.#exact = false
   }
 
   /** Resolves when the changes are on stable storage. Throws `diskFull` or `diskFailed`. */
@@ -110,9 +117,9 @@ export class GroupCommitter {
       sealedBytes += pending.addedBytes
       for (const change of pending.changes) changes.push(change)
     }
-    // Below zero only after a damaged record was deleted whose size nobody knows any more.
     const totals = { chunks: Math.max(0, chunks), sealedBytes: Math.max(0, sealedBytes) }
-    changes.push({ key: this.#totalsKey, value: ChunkTotals.encode(totals) })
+    const value = this.#exact ? ChunkTotals.encode(totals) : undefined
+    changes.push({ key: this.#totalsKey, value })
     await this.#store.write(changes, { sync: true })
     this.#totals = totals
   }

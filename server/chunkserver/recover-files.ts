@@ -13,7 +13,7 @@ import { DfsError } from '../../schema/wire/status.ts'
 import { chunkFileName, chunkOfFileName, type ChunkMeta } from './chunk-format.ts'
 import { chunkPath } from './chunk-file-writer.ts'
 import { diskError, removeFile } from './disk.ts'
-import type { DiskChunkStore } from './disk-chunk-store.ts'
+import { fileRecord, type DiskChunkStore } from './disk-chunk-store.ts'
 import { openChunkFile } from './open-files.ts'
 
 export interface RecoveredFiles {
@@ -64,7 +64,8 @@ async function recoverFile(
   // Being written or deleted right now: not ours.
   if (!store.claim(chunk)) return 'known'
   try {
-    if (await isIndexed(store, chunk)) return 'known'
+    const indexed = await lookUp(store, chunk)
+    if (indexed === 'good') return 'known'
     const meta = await readMeta(chunk, path)
     if (meta === undefined) return 'known'
     if (typeof meta === 'string' || path !== chunkPath(store.paths, chunk)) {
@@ -73,14 +74,10 @@ async function recoverFile(
       log.error({ chunk, path, reason }, 'a chunk file without an index record was set aside')
       return 'lost'
     }
-    await store.index.add(chunk, {
-      sealedBytes: meta.sealedBytes,
-      writtenMs: meta.writtenMs,
-      small: false,
-      damaged: false,
-      header: new Uint8Array(0),
-      crc: 0,
-    })
+    const { sealedBytes, writtenMs } = meta
+    const record = fileRecord(sealedBytes, writtenMs)
+    if (indexed === 'corrupt') await store.index.replaceCorrupt(chunk, record)
+    else await store.index.add(chunk, record)
     log.warn({ chunk, path }, 'a chunk file without an index record was indexed again')
     return 'indexed'
   } finally {
@@ -88,11 +85,11 @@ async function recoverFile(
   }
 }
 
-async function isIndexed(store: DiskChunkStore, chunk: number): Promise<boolean> {
+async function lookUp(store: DiskChunkStore, chunk: number): Promise<'good' | 'none' | 'corrupt'> {
   try {
-    return (await store.index.get(chunk)) !== undefined
+    return (await store.index.get(chunk)) === undefined ? 'none' : 'good'
   } catch (error) {
-    if (error instanceof DfsError && error.code === 'recordCorrupt') return false
+    if (error instanceof DfsError && error.code === 'recordCorrupt') return 'corrupt'
     throw error
   }
 }

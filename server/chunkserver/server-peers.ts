@@ -5,7 +5,9 @@
 import { LRUCache } from 'lru-cache'
 import type { ServerAddress } from '../../schema/generated/common.ts'
 import type { Peer, PeerOptions } from '../../schema/quic/api.ts'
-import type { Log, TlsIdentity } from '../../schema/rpc/api.ts'
+import { methods } from '../../schema/methods.ts'
+import type { Connection, Log, TlsIdentity } from '../../schema/rpc/api.ts'
+import { DfsError } from '../../schema/wire/status.ts'
 import { bounds } from './bounds.ts'
 
 export interface ServerPeersOptions {
@@ -22,6 +24,8 @@ interface Known {
 
 export class ServerPeers {
   readonly #options: ServerPeersOptions
+  /** Connections that are being asked. */
+  readonly #asked = new WeakSet<Connection>()
   readonly #known: LRUCache<number, Known>
 
   constructor(options: ServerPeersOptions) {
@@ -51,6 +55,32 @@ export class ServerPeers {
   /** Drops a connection that could not be made, so that the next attempt does not wait its back-off. */
   forget(server: ServerAddress): void {
     this.#known.delete(server.id)
+  }
+
+  /**
+   * A server gives no sign: asks it whether it is there, and closes the connection when it does not
+   * answer that either, so that what waits on it fails at once.
+   */
+  suspect({ id }: ServerAddress): void {
+    const connection = this.#known.peek(id)?.peer.connection
+    if (connection === undefined || this.#asked.has(connection)) return
+    this.#asked.add(connection)
+    this.#ask(connection).catch((error: unknown) => {
+      this.#options.log.warn({ err: error, server: id }, 'cannot close a silent connection')
+    })
+  }
+
+  async #ask(connection: Connection): Promise<void> {
+    try {
+      await connection.call(methods.ping, {})
+    } catch (error) {
+      if (!(error instanceof DfsError) || error.code !== 'deadlineExceeded') return
+      const { address } = connection.peer
+      this.#options.log.warn({ address }, 'a chunkserver is silent: closing its connection')
+      await connection.close()
+    } finally {
+      this.#asked.delete(connection)
+    }
   }
 
   async close(): Promise<void> {

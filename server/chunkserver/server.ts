@@ -87,6 +87,7 @@ async function serve(
   const service = new MethodTable()
   service.handle(methods.writeChunk, (request, call) => writes.serve(request, call))
   service.handle(methods.readChunk, (request, call) => reads.serve(request, call))
+  service.handle(methods.ping, () => ({}))
   const listener = await listen({ address: options.listen, identity: tls, caPem, service, log })
   const registration = new Registration({
     dialer,

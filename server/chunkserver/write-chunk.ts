@@ -100,9 +100,15 @@ export class ChunkWrites {
     let filling = this.#pool.take()
     let leaving: Buffer | undefined
     let left: Promise<unknown> | undefined
+    let unmeasured = 0
     try {
       for (;;) {
         const bytes = await fill(call, filling)
+        unmeasured += bytes
+        if (unmeasured >= bounds.spaceEveryBytes) {
+          await this.#options.space.requireHalfReserve()
+          unmeasured = 0
+        }
         await left
         if (bytes === 0) return
         const piece = filling.subarray(0, bytes)

@@ -134,8 +134,11 @@ export class ChunkserverTest {
     const token = join(directory, '..', 'join-token')
     writeFileSync(token, this.joinToken())
     const server = new ServerProcess(directory, [
-      ...['--metadata', this.metadataAddress, '--rack', 'r1'],
-      ...['--listen', '127.0.0.1:0', '--token-file', token, '--log-level', 'debug'],
+      `--metadata=${this.metadataAddress}`,
+      '--rack=r1',
+      '--listen=127.0.0.1:0',
+      `--token-file=${token}`,
+      '--log-level=debug',
       ...args,
     ])
     this.#t.teardown(async () => server.kill())
@@ -179,6 +182,13 @@ export class ChunkserverTest {
       this.#peers.set(address, peer)
     }
     return peer
+  }
+
+  /** Closes the connection to a server that is no more. */
+  async forget(address: string): Promise<void> {
+    const peer = this.#peers.get(address)
+    this.#peers.delete(address)
+    await peer?.close()
   }
 
   /** Sends a chunk; rejects with what the server answers. */

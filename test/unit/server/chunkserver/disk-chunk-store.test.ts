@@ -1,0 +1,171 @@
+/**
+ * The chunk store on files and RocksDB: the contract of all stores, and what only this one has.
+ */
+import { randomBytes } from 'node:crypto'
+import { readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { limits } from '../../../../schema/wire/limits.ts'
+import { chunkPath } from '../../../../server/chunkserver/chunk-file-writer.ts'
+import { DiskChunkStore } from '../../../../server/chunkserver/disk-chunk-store.ts'
+import { recoverFiles, removeTemporaryFiles } from '../../../../server/chunkserver/recover-files.ts'
+import {
+  chunkStoreConforms,
+  get,
+  put,
+  type StoreUnderTest,
+} from '../../../support/chunk-store-conformance.ts'
+import { keepingLog } from '../../../support/chunkservers.ts'
+import { silent } from '../../../support/transport.ts'
+
+const BLOCK = limits.sealedBlockBytes
+const never = new AbortController().signal
+
+function openStore(directory: string, log = silent): Promise<DiskChunkStore> {
+  return DiskChunkStore.open({ directory, log, onFailure: (error) => t.fail(error.message) })
+}
+
+async function openFor(t: Test): Promise<StoreUnderTest & { store: DiskChunkStore }> {
+  const directory = t.testdir()
+  let current = await openStore(directory)
+  t.teardown(() => current.close())
+  const store = current
+  return {
+    store,
+    async reopen() {
+      await current.close()
+      current = await openStore(directory)
+      return current
+    },
+  }
+}
+
+chunkStoreConforms(t, openFor)
+
+t.test('small chunks make no files, larger ones one each, below two levels', async (t) => {
+  const { store } = await openFor(t)
+  await put(store, 1, randomBytes(BLOCK))
+  t.same(readdirSync(store.paths.root).sort(), ['incoming', 'lost'])
+  await put(store, 0x12_3456, randomBytes(BLOCK + 1))
+  t.equal(chunkPath(store.paths, 0x12_3456), join(store.paths.root, '01/23/0000000000123456'))
+  t.equal(readFileSync(chunkPath(store.paths, 0x12_3456)).length, BLOCK + 1 + 8 + 40 + 40)
+})
+
+t.test('damage of any kind in a file is found before a byte leaves', async (t) => {
+  const { store } = await openFor(t)
+  const bytes = randomBytes(3 * BLOCK)
+  const damages: [string, (path: string) => void][] = [
+    ['a flipped bit in the first block', (path) => flip(path, 100)],
+    ['a flipped bit in the last block', (path) => flip(path, 3 * BLOCK - 1)],
+    ['a flipped bit in the checksums', (path) => flip(path, 3 * BLOCK + 1)],
+    ['a flipped bit in the header', (path) => flip(path, 3 * BLOCK + 20)],
+    ['a flipped bit in the footer', (path) => flip(path, 3 * BLOCK + 12 + 40 + 3)],
+    ['a truncated file', (path) => truncateSync(path, 2 * BLOCK)],
+    ['an empty file', (path) => truncateSync(path, 0)],
+    ['a file of zeros', (path) => writeFileSync(path, Buffer.alloc(3 * BLOCK + 92))],
+    ['another chunk in its place', (path) => writeFileSync(path, fileOf(store, 1_000))],
+    ['no file', (path) => rmSync(path)],
+  ]
+  await put(store, 1_000, bytes)
+  for (const [at, [what, damage]] of damages.entries()) {
+    const chunk = at + 1
+    await put(store, chunk, bytes)
+    damage(chunkPath(store.paths, chunk))
+    const code = what === 'no file' ? 'chunkMissing' : 'chunkCorrupt'
+    await t.rejects(get(store, chunk), { code }, what)
+    await t.rejects(get(store, chunk), { code: 'chunkCorrupt' }, `${what}, from then on`)
+    await t.rejects(put(store, chunk, bytes), { code: 'chunkCorrupt' })
+  }
+  t.same(
+    await store.damaged(0, 100),
+    damages.map((_, at) => at + 1),
+  )
+  t.equal(store.damageFound, damages.length)
+  t.ok((await get(store, 1_000)).equals(bytes))
+  await store.delete([1, 2])
+  t.equal((await store.damaged(0, 100)).length, damages.length - 2)
+  await put(store, 1, bytes)
+  t.ok((await get(store, 1)).equals(bytes), 'deleted and written again')
+})
+
+t.test('damage is remembered over a restart, and logged with chunk and path', async (t) => {
+  const directory = t.testdir()
+  const log = keepingLog()
+  const store = await openStore(directory, log)
+  await put(store, 77, randomBytes(2 * BLOCK))
+  flip(chunkPath(store.paths, 77), BLOCK)
+  await t.rejects(get(store, 77), { code: 'chunkCorrupt' })
+  await store.markDamaged(77, 'again')
+  t.match(log.lines.at(-1)?.fields, { chunk: 77, path: chunkPath(store.paths, 77) })
+  await store.close()
+  const again = await openStore(directory)
+  await t.rejects(get(again, 77), { code: 'chunkCorrupt', message: /block 1 of/ })
+  await again.close()
+})
+
+t.test('a lost index is built again from the files', async (t) => {
+  const directory = t.testdir()
+  const before = await openStore(directory)
+  const bytes = randomBytes(5 * BLOCK)
+  await put(before, 10, bytes)
+  await put(before, 20_000, bytes.subarray(BLOCK))
+  await before.close()
+  rmSync(join(directory, 'index'), { recursive: true })
+  const store = await openStore(directory)
+  t.same(await recoverFiles(store, silent, never), { files: 2, indexed: 2, lost: 0 })
+  t.ok((await get(store, 10)).equals(bytes))
+  t.same(store.totals, { chunks: 2, sealedBytes: 9 * BLOCK })
+  const options = { beforeMs: Date.now() + 1, limit: 9, after: undefined }
+  t.equal((await store.unconfirmed(options)).chunks.length, 2, 'to be confirmed anew')
+  t.same(await recoverFiles(store, silent, never), { files: 2, indexed: 0, lost: 0 })
+  await store.close()
+})
+
+t.test('what a crash leaves is removed or set aside, never served', async (t) => {
+  const directory = t.testdir()
+  const log = keepingLog()
+  const store = await openStore(directory)
+  await put(store, 10, randomBytes(2 * BLOCK))
+  writeFileSync(join(store.paths.incoming, '000000000000000b'), 'half')
+  const torn = chunkPath(store.paths, 12)
+  writeFileSync(torn, randomBytes(3 * BLOCK))
+  t.equal(await removeTemporaryFiles(store.paths.incoming), 1)
+  t.same(readdirSync(store.paths.incoming), [])
+  t.same(await recoverFiles(store, log, never), { files: 2, indexed: 0, lost: 1 })
+  t.same(readdirSync(store.paths.lost), ['000000000000000c'])
+  t.match(log.lines.at(-1)?.fields, { chunk: 12, path: torn })
+  await t.rejects(get(store, 12), { code: 'chunkMissing' })
+  await store.close()
+})
+
+t.test('more chunks are read in turns than files stay open', async (t) => {
+  const { store } = await openFor(t)
+  const count = 600
+  const bytes = randomBytes(BLOCK + 1)
+  const chunks = Array.from({ length: count }, (_, at) => at + 1)
+  for (let at = 0; at < count; at += 50) {
+    await Promise.all(chunks.slice(at, at + 50).map((chunk) => put(store, chunk, bytes)))
+  }
+  for (let round = 0; round < 2; round++) {
+    const all = await Promise.all(chunks.map((chunk) => get(store, chunk)))
+    t.ok(all.every((got) => got.equals(bytes)))
+  }
+  const open = readdirSync('/proc/self/fd').length
+  t.ok(open < 512 + 150, `${open} descriptors`)
+})
+
+t.test('one directory belongs to one process', async (t) => {
+  const { store } = await openFor(t)
+  const directory = join(store.paths.root, '..')
+  await t.rejects(openStore(directory), { code: 'directoryInUse' })
+})
+
+function flip(path: string, at: number): void {
+  const file = readFileSync(path)
+  file.writeUInt8(file.readUInt8(at) ^ 0x10, at)
+  writeFileSync(path, file)
+}
+
+function fileOf(store: DiskChunkStore, chunk: number): Buffer {
+  return readFileSync(chunkPath(store.paths, chunk))
+}
