@@ -50,7 +50,7 @@ function emptyLayer(): Layer {
   }
 }
 
-export function layerIsEmpty(layer: Layer): boolean {
+function layerIsEmpty(layer: Layer): boolean {
   return layer.changedAtMs === 0
 }
 

@@ -2,7 +2,9 @@
  * What to rewrite of a window that consists of too many pieces. Pure.
  */
 import type { Extent } from '../../schema/generated/common.ts'
+import { coveredBytes, overlay } from '../../schema/wire/extents.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
+import { firstExtentAt } from './extent-reader.ts'
 
 /** Bytes [from, to) of a window. */
 export interface Run {
@@ -34,6 +36,25 @@ export function runsToRewrite(extents: readonly Extent[], runsMax: number): Run[
     else joined.push({ ...run })
   }
   return joined
+}
+
+/** Whether every byte of `before` still has an extent in `now`. */
+export function covers(now: readonly Extent[], before: readonly Extent[]): boolean {
+  return coveredBytes(overlay(before, now)) === coveredBytes(now)
+}
+
+/** The extents of `now` that are not, or not only, what is left of those of `before`. */
+export function addedSince(before: readonly Extent[], now: readonly Extent[]): Extent[] {
+  return now.filter((extent) => {
+    const old = before[firstExtentAt(before, extent.offset)]
+    return (
+      old === undefined ||
+      old.chunk !== extent.chunk ||
+      old.offset - old.chunkOffset !== extent.offset - extent.chunkOffset ||
+      old.offset > extent.offset ||
+      old.offset + old.length < extent.offset + extent.length
+    )
+  })
 }
 
 /** The size of the `count`-th smallest hole, and how many are smaller than it. */

@@ -2,8 +2,8 @@
  * Rewrites windows that consist of too many extents as one chunk, in the background, one at a time in
  * a mount.
  *
- * It reads committed content only and its commit builds on the very extents it read: if anybody
- * changed the window meanwhile, the new chunk is left to the servers to forget, and nothing happened.
+ * It reads committed content only, while others go on writing: what they commit meanwhile is kept on
+ * top. If it cannot be, the new chunk is left to the servers to forget, and nothing happened.
  */
 import type { Extent } from '../../schema/generated/common.ts'
 import type { NewChunk } from '../../schema/generated/metadata.ts'
@@ -14,14 +14,14 @@ import { DfsError } from '../../schema/wire/status.ts'
 import { ChunkPacker } from './chunk-packer.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
 import { send } from './commit.ts'
-import { runsToRewrite, type Run } from './compaction-plan.ts'
+import { addedSince, covers, runsToRewrite, type Run } from './compaction-plan.ts'
 import { blockOf } from './block-cache.ts'
 import { copyPiece, eachPiece, fetchPieces, type Piece } from './extent-reader.ts'
 import { manifestBytes, type Manifest } from './manifest.ts'
 import type { SharedFile } from './shared-file.ts'
 
 /** Extents from which on a window is rewritten in the background. */
-export const COMPACT_FROM_EXTENTS = limits.windowExtentsMax / 2
+const COMPACT_FROM_EXTENTS = limits.windowExtentsMax / 2
 /** Extents that it has afterwards at most. */
 const EXTENTS_AFTER_MAX = limits.windowExtentsMax / 8
 /** Files that wait to be looked at. */
@@ -171,21 +171,24 @@ async function readCommitted(
   return bytes
 }
 
-/** Names the new chunk in place of `before`, if these are still the window's extents. */
+/**
+ * Names the new chunk in place of `before`. What was written over it meanwhile stays on top; when
+ * something was cut out, nothing happens.
+ */
 async function commitRewritten(
   file: SharedFile,
   window: number,
   before: readonly Extent[],
-  { extents, chunk }: Rewritten,
+  rewritten: Rewritten,
 ): Promise<void> {
   const { committed } = file
   await committed.load(undefined)
   await committed.load(window)
   const now = committed.window(window)
-  const same = now !== undefined && Buffer.compare(windowDigest(now), windowDigest(before)) === 0
-  if (!same || committed.manifest === undefined) {
-    throw new DfsError('versionConflict', `window ${window} of ${file.path} was changed meanwhile`)
+  if (now === undefined || committed.manifest === undefined || !covers(now, before)) {
+    throw new DfsError('versionConflict', `window ${window} of ${file.path} was cut meanwhile`)
   }
+  const extents = [...rewritten.extents, ...addedSince(before, now)]
   const { inode, attributes } = committed.inode
   const after = overlay(now, extents)
   const digest = windowDigest(after)
@@ -202,7 +205,7 @@ async function commitRewritten(
     truncates: false,
     truncateTo: 0,
     windows: [{ index: window, extents, digest }],
-    chunks: [chunk],
+    chunks: [rewritten.chunk],
     inline: new Uint8Array(0),
   })
   if (inodeNow === undefined) {

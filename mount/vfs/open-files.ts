@@ -102,6 +102,8 @@ export class OpenFiles {
     const open = this.get(handle)
     this.#handles.delete(handle)
     try {
+      // A reader that closes last is the last chance for what a writer could not save.
+      if (!open.writable && open.file.references === 1) await open.writeBack.commit()
       await this.save(open)
     } finally {
       this.#letGo(open)

@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import type { Extent } from '../../../../schema/generated/common.ts'
 import { overlay } from '../../../../schema/wire/extents.ts'
-import { runsToRewrite } from '../../../../mount/vfs/compaction-plan.ts'
+import { addedSince, covers, runsToRewrite } from '../../../../mount/vfs/compaction-plan.ts'
 
 const extents = fc
   .array(
@@ -49,4 +49,48 @@ t.test('equal holes are filled from the front', async (t) => {
     { from: 40, to: 50 },
     { from: 60, to: 70 },
   ])
+})
+
+t.test('what is written while a window is rewritten stays on top of it', async (t) => {
+  const law = fc.property(extents, extents, (before, written) => {
+    // Chunks of its own, as every write makes.
+    const newer = written.map((extent) => ({ ...extent, chunk: extent.chunk + 100 }))
+    const now = overlay(before, newer)
+    if (!covers(now, before)) return false
+    let chunkOffset = 0
+    const rewritten = runsToRewrite(before, 5).map(({ from, to }) => {
+      const extent = { chunk: 999, offset: from, length: to - from, chunkOffset }
+      chunkOffset += to - from
+      return extent
+    })
+    const after = overlay(now, [...rewritten, ...addedSince(before, now)])
+    const at = (list: readonly Extent[], offset: number): Extent | undefined =>
+      list.find((e) => e.offset <= offset && offset < e.offset + e.length)
+    for (let offset = 0; offset < 5_100; offset++) {
+      const newest = at(newer, offset)
+      const found = at(after, offset)
+      if (newest !== undefined) {
+        const same = found?.chunk === newest.chunk
+        if (!same || found.offset - found.chunkOffset !== newest.offset - newest.chunkOffset) {
+          return false
+        }
+      } else if (at(before, offset) !== undefined && found?.chunk !== 999) return false
+    }
+    return true
+  })
+  t.doesNotThrow(() => fc.assert(law, { numRuns: 50 }))
+})
+
+t.test('a window that was cut meanwhile is left alone', async (t) => {
+  const one = { chunk: 1, offset: 0, length: 100, chunkOffset: 0 }
+  t.ok(covers([one], [one]))
+  t.notOk(covers([{ ...one, length: 99 }], [one]))
+  t.notOk(covers([], [one]))
+})
+
+t.test('an extent of an old chunk at a new place counts as added', async (t) => {
+  const one = { chunk: 1, offset: 0, length: 100, chunkOffset: 0 }
+  const moved = { chunk: 1, offset: 200, length: 10, chunkOffset: 0 }
+  t.same(addedSince([one], [one, moved]), [moved])
+  t.same(addedSince([one], [{ ...one, offset: 10, chunkOffset: 10, length: 90 }]), [])
 })
