@@ -17,6 +17,7 @@ import { blocksOf, ChunkOpener, sealedBytesOf } from '../crypto/chunk-cipher.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 import type { ChunkserverPool } from './chunkserver-pool.ts'
 import { SILENCE_MS } from './liveness.ts'
+import { blamesServer, isAboutTicket, isBadCopy, isPassing, worstOf } from './replica-errors.ts'
 import { LATE_MS_MAX, type ServerHealth } from './server-health.ts'
 
 /** Milliseconds without progress after which a replica is given up. */
@@ -79,7 +80,7 @@ export class BlockRead {
 
   /** After a failure: whether a replica that is out of reach now may be good. */
   get mayPass(): boolean {
-    return this.#errors.some(isPassing)
+    return this.#errors.some(isPassing) && !this.#errors.some(isAboutTicket)
   }
 
   /** Asks the next replica; fails when there is none and nothing under way. */
@@ -282,53 +283,4 @@ export function refuseRange({ location, firstBlock, blockCount }: BlockRange): v
   if (inside && location.length <= limits.chunkBytesMax) return
   const detail = `chunk ${location.chunk} has ${blocks} blocks; asked for ${blockCount} from ${firstBlock}`
   throw new DfsError('invalidArgument', detail)
-}
-
-/** The error to give when no replica was good: what most deserves to be acted on. */
-function worstOf({ chunk, servers }: ChunkLocation, errors: readonly DfsError[]): DfsError {
-  const first =
-    errors.find(({ code }) => code === 'ticketExpired' || code === 'ticketInvalid') ??
-    errors.find(({ code }) => code === 'notAuthentic') ??
-    errors.at(-1)
-  if (first === undefined) return new DfsError('chunkMissing', `chunk ${chunk}: no server has it`)
-  const all = errors.map(({ message, code }) => `${message} [${code}]`).join('; ')
-  const detail = `none of ${servers.length} replicas could be read: ${all}`
-  return new DfsError(first.code, detail, { cause: first })
-}
-
-/** Whether the copy is bad, in contrast to the server being away or busy. */
-function isBadCopy(error: DfsError): boolean {
-  switch (error.code) {
-    case 'notAuthentic':
-    case 'chunkCorrupt':
-    case 'chunkMissing':
-    case 'chunkTruncated':
-    case 'diskFailed':
-      return true
-    default:
-      return false
-  }
-}
-
-/** Whether the replica may be in reach a moment later. */
-function isPassing(error: DfsError): boolean {
-  switch (error.code) {
-    case 'connectionLost':
-    case 'connectionRefused':
-    case 'deadlineExceeded':
-    case 'tooManyRequests':
-    case 'shuttingDown':
-      return true
-    default:
-      return false
-  }
-}
-
-/** Whether the server should be asked later than others for a while. */
-function blamesServer(error: unknown): boolean {
-  if (!(error instanceof DfsError)) return false
-  if (isPassing(error)) return true
-  return (
-    error.code === 'serverUntrusted' || error.code === 'diskFailed' || error.code === 'internal'
-  )
 }

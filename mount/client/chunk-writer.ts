@@ -82,8 +82,8 @@ export class Writer implements ChunkWriter, BudgetHolder {
   }
 
   append(bytes: Uint8Array): Promise<void> | undefined {
-    invariant(!this.#finishing, 'nothing is appended to a finished chunk')
     if (this.#error !== undefined) throw this.#error
+    invariant(!this.#finishing, 'nothing is appended to a finished chunk')
     this.appendedMs = performance.now()
     this.#grow(() => this.#sealed.append(bytes))
     if (this.#storing !== undefined) this.#upload?.wake()
@@ -92,8 +92,8 @@ export class Writer implements ChunkWriter, BudgetHolder {
   }
 
   async finish(): Promise<NewChunk> {
-    invariant(!this.#finishing, 'a chunk is finished once')
     if (this.#error !== undefined) throw this.#error
+    invariant(!this.#finishing, 'a chunk is finished once')
     this.#finishing = true
     this.#grow(() => this.#sealed.end())
     this.#endRest?.()
@@ -102,10 +102,11 @@ export class Writer implements ChunkWriter, BudgetHolder {
   }
 
   abort(): void {
+    if (this.#done) return
     this.#finishing = true
-    this.#abort.abort()
     const reason = new DfsError('cancelled', `chunk ${this.chunk} was given up`)
     this.#error ??= reason
+    this.#abort.abort()
     this.#upload?.cancel(reason)
     this.#endRest?.()
     this.#leave()
@@ -133,12 +134,22 @@ export class Writer implements ChunkWriter, BudgetHolder {
 
   #start(): Promise<NewChunk> {
     if (this.#storing === undefined) {
-      this.#storing = this.#store().finally(() => this.#leave())
-      this.#storing.catch((error: unknown) => {
-        this.#error ??= error instanceof Error ? error : new Error(String(error))
-      })
+      this.#storing = this.#storeAndLeave()
+      // Whoever appends or finishes meets the error.
+      this.#storing.catch(() => undefined)
     }
     return this.#storing
+  }
+
+  async #storeAndLeave(): Promise<NewChunk> {
+    try {
+      return await this.#store()
+    } catch (error) {
+      this.#error ??= error instanceof Error ? error : new Error(String(error))
+      throw error
+    } finally {
+      this.#leave()
+    }
   }
 
   #leave(): void {

@@ -23,6 +23,7 @@ import { Device } from './device.ts'
 import { Holds } from './holds.ts'
 import { Liveness } from './liveness.ts'
 import { Operations, type OpenOperation } from './operations.ts'
+import { isAnswer, mayPass, outcomeUnknown } from './outcomes.ts'
 import type { Profile } from './profile.ts'
 import { pauseFor, pauseMs, retried } from './retry.ts'
 import { metadataServerName } from './server-names.ts'
@@ -302,44 +303,4 @@ export class Session implements MetadataSession {
       this.#reconnecting = false
     }
   }
-}
-
-/** Whether the same request may succeed a moment later at the same server. */
-function mayPass(error: DfsError): boolean {
-  switch (error.code) {
-    case 'connectionLost':
-    case 'connectionRefused':
-    case 'tooManyRequests':
-    case 'shuttingDown':
-      return true
-    default:
-      return false
-  }
-}
-
-/**
- * Whether an error is what the operation itself came to, so that earlier attempts do not matter: not
- * when the request did not get as far as being carried out or looked up.
- */
-function isAnswer(error: DfsError): boolean {
-  switch (error.code) {
-    case 'cancelled':
-    case 'serverUntrusted':
-    case 'versionMismatch':
-    case 'notAuthentic':
-    case 'loginRefused':
-    case 'notLoggedIn':
-    case 'internal':
-    case 'frameMalformed':
-    case 'frameTooLarge':
-      return false
-    default:
-      return !mayPass(error)
-  }
-}
-
-function outcomeUnknown(name: string, cause: unknown): DfsError {
-  const why = cause instanceof Error ? cause.message : String(cause)
-  const detail = `${name}: it is not known whether it took effect: ${why}`
-  return new DfsError('connectionLost', detail, { cause })
 }

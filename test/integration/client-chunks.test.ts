@@ -93,7 +93,8 @@ t.test('with all servers up', async (t) => {
     t.ok(chunks.heldBytes > 3 * MIB)
     writer.abort()
     t.equal(chunks.heldBytes, 0)
-    await t.rejects(writer.finish(), { name: 'InvariantError' })
+    await t.rejects(writer.finish(), { code: 'cancelled' })
+    t.throws(() => writer.append(Buffer.of(1)), { code: 'cancelled' })
     const { chunk } = writer
     const location = planner.location(
       { chunk, length: 3 * MIB, servers: [], ticket: Buffer.of() },
