@@ -12,7 +12,7 @@ import { readMountTable } from './mount-table.ts'
 import { unmountLazily } from './unmount-command.ts'
 
 /** File system type of our mounts in the mount table. */
-export const mountType = 'fuse.dfs'
+const mountType = 'fuse.dfs'
 /** Longest wait for a directory to answer, ms. */
 const answerMs = 5_000
 /** libfuse keeps the path in a buffer of 1024 bytes. */

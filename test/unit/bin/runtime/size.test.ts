@@ -1,3 +1,6 @@
+/**
+ * Sizes as people write and read them.
+ */
 import { assert, integer, property } from 'fast-check'
 import t from 'tap'
 import { formatSize, parseSize } from '../../../../bin/runtime/size.ts'

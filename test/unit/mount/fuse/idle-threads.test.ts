@@ -1,3 +1,6 @@
+/**
+ * Changing the library in memory: only the one we know, and only once it is there.
+ */
 import t from 'tap'
 import { addon, libfuseFile } from '../../../../mount/fuse/binding.ts'
 import { keepIdleThreads } from '../../../../mount/fuse/idle-threads.ts'

@@ -1,3 +1,6 @@
+/**
+ * The kernel's mount table, as text and as it is on this machine.
+ */
 import t from 'tap'
 import { parseMountTable, readMountTable } from '../../../../mount/fuse/mount-table.ts'
 

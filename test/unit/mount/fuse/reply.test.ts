@@ -1,3 +1,6 @@
+/**
+ * Each request is answered once, in time, and with the right errno.
+ */
 import { constants } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'

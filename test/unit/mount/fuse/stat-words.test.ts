@@ -1,3 +1,6 @@
+/**
+ * The words that carry stat and statfs to the kernel: places, halves, cuts.
+ */
 import { assert, bigInt, integer, property } from 'fast-check'
 import t from 'tap'
 import { statWords, writeStat, writeStatfs } from '../../../../mount/fuse/stat-words.ts'
