@@ -35,7 +35,11 @@ export function createConfig(options: ConfigOptions): Config {
   config.grease(true)
   config.setMaxIdleTimeout(settings.idleMs)
   // What is really sent is limited by the buffer that quiche gets to write into.
-  const unitBytes = Math.max(options.datagramBytesMax, quicLimits.congestionUnitBytes)
+  const { datagramBytesMax } = options
+  const fixed = settings.fixedDatagramBytes !== undefined
+  const unitBytes = fixed
+    ? datagramBytesMax
+    : Math.max(datagramBytesMax, quicLimits.congestionUnitBytes)
   config.setMaxRecvUdpPayloadSize(unitBytes)
   config.setMaxSendUdpPayloadSize(unitBytes)
   config.setInitialMaxData(windowBytes)
