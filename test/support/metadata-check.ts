@@ -34,14 +34,14 @@ class Sums {
     return this.#sums.get(String(name)) ?? 0
   }
   entries(): [string, number][] {
-    return [...this.#sums].filter(([, value]) => value !== 0).sort()
+    return [...this.#sums].filter(([, value]) => value !== 0).sort(([a], [b]) => (a < b ? -1 : 1))
   }
 }
 
 export async function checkStore(store: OrderedStore): Promise<string[]> {
   const wrong: string[] = []
   const same = (what: string, actual: unknown, expected: unknown): void => {
-    if (String(actual) !== String(expected)) wrong.push(`${what}: ${actual}, should be ${expected}`)
+    if (actual !== expected) wrong.push(`${what}: ${String(actual)}, should be ${String(expected)}`)
   }
   const counters = new Sums()
   const inodes = new Map<number, InodeRecord>()

@@ -4,9 +4,11 @@
  *
  * Orders to delete are repeated until they are reported as carried out. An unconfirmed chunk is
  * confirmed when its record names this server; it is ordered to be deleted when no record does and no
- * commit can any more (plan-ages.ts has the argument); otherwise the chunkserver asks again later.
+ * commit can any more (plan-ages.ts has the argument); otherwise the chunkserver asks again later. A
+ * damaged copy is forgotten and ordered to be deleted, but only while a living server has another.
  */
 import type { HeartbeatRequest, HeartbeatResponse } from '../../../schema/generated/cluster.ts'
+import { orderDelete } from '../chunk-references.ts'
 import { refuse } from '../input.ts'
 import type { Services } from '../services.ts'
 import { counterNames } from '../store/counters.ts'
@@ -23,14 +25,14 @@ export async function heartbeat(
   request: HeartbeatRequest,
   services: Services,
 ): Promise<HeartbeatResponse> {
-  const { deleted, unconfirmed } = request
-  if (deleted.length > NAMED_MAX || unconfirmed.length > NAMED_MAX) {
-    refuse(
-      `a heartbeat names ${deleted.length} and ${unconfirmed.length} chunks; ${NAMED_MAX} each`,
-    )
+  const { deleted, unconfirmed, damaged } = request
+  if (Math.max(deleted.length, unconfirmed.length, damaged.length) > NAMED_MAX) {
+    refuse(`a heartbeat lists more than ${NAMED_MAX} chunks of one kind`)
   }
   services.topology.heartbeat(server, request)
+  services.planAges.observe(services.clock.nowMs(), services.chunkIds.next)
   if (deleted.length > 0) await recordDeleted(server, deleted, services)
+  if (damaged.length > 0) await forgetDamaged(server, damaged, services)
   const { confirmed, unnamed } = await judge(server, unconfirmed, services)
   return {
     deletes: [...(await orders(server, services)), ...unnamed],
@@ -58,6 +60,34 @@ async function recordDeleted(
   })
 }
 
+async function forgetDamaged(
+  server: number,
+  damaged: readonly number[],
+  { database, topology, log }: Services,
+): Promise<void> {
+  const alive = (id: number): boolean => {
+    const state = topology.get(id)
+    return state !== undefined && topology.alive(state)
+  }
+  for (const chunk of new Set(damaged)) {
+    const outcome = await database.write({}, async (txn) => {
+      const record = await txn.get(tables.chunks, keys.chunk(chunk))
+      if (record === undefined || !record.servers.includes(server)) return 'unnamed'
+      const servers = record.servers.filter((id) => id !== server)
+      if (!servers.some(alive)) return 'kept'
+      txn.put(tables.chunks, keys.chunk(chunk), { ...record, servers })
+      txn.delete(tables.marks, keys.serverChunk(server, chunk))
+      orderDelete(txn, server, chunk)
+      return 'forgotten'
+    })
+    if (outcome === 'kept') {
+      log.error({ chunk, server }, 'a copy is damaged and no other is on a living server')
+    } else if (outcome === 'forgotten') {
+      log.warn({ chunk, server }, 'a damaged copy is deleted; the chunk has one replica less')
+    }
+  }
+}
+
 async function orders(server: number, { database }: Services): Promise<number[]> {
   if (database.counters.get(counterNames.deletes(server)) === 0) return []
   const page = await database.durableRange(ranges.deletes(server), DELETES_MAX)
@@ -67,10 +97,9 @@ async function orders(server: number, { database }: Services): Promise<number[]>
 async function judge(
   server: number,
   unconfirmed: readonly number[],
-  { database, planAges, clock, chunkIds }: Services,
+  { database, planAges }: Services,
 ): Promise<{ confirmed: number[]; unnamed: number[] }> {
   if (unconfirmed.length === 0) return { confirmed: [], unnamed: [] }
-  planAges.observe(clock.nowMs(), chunkIds.next)
   const dead = unconfirmed.filter((chunk) => planAges.dead(chunk))
   return database.read(async (txn) => {
     const records = await txn.getAll(
