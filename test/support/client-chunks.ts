@@ -20,6 +20,7 @@ import type { Log, Method } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import { blocksOf } from '../../mount/crypto/chunk-cipher.ts'
+import type { ChunkClient } from '../../mount/client/api.ts'
 import { Chunks } from '../../mount/client/chunk-client.ts'
 import { ChunkserverPool } from '../../mount/client/chunkserver-pool.ts'
 import { Rights } from '../../server/ticket.ts'
@@ -128,7 +129,7 @@ export async function startClientTest(
 
 /** Writes `plain` as one chunk, in pieces as the kernel gives them. */
 export async function writeChunk(
-  chunks: Chunks,
+  chunks: ChunkClient,
   key: InodeKey,
   plain: Uint8Array,
 ): Promise<NewChunk> {
