@@ -18,8 +18,8 @@ export const quicLimits = {
   streamsPerConnectionMax: 1_048_576,
   /** Estimated flow-control bytes lost to broken-off streams after which a new one is made too. */
   lostCreditBytesMax: 32 * MIB,
-  /** "No such connection" answers of a listener in one second. */
-  unknownAnswersPerSecondMax: 1_000,
+  /** Answers of a listener in one second to datagrams of no connection, retry tokens apart. */
+  strangerAnswersPerSecondMax: 1_000,
   /** Requests that each side may have open on a connection; more wait at their caller. */
   streamsMax: 1_024,
   /** Bytes of a datagram before the path is known to carry more: QUIC's minimum. */

@@ -30,6 +30,9 @@ import {
 } from './side-channel.ts'
 
 const LONG_HEADER = 0x80
+/** Of a long header: zero for an Initial. */
+const LONG_TYPE_BITS = 0x30
+const VERSION_AT = 1
 /** Milliseconds between looks whether a drain is complete. */
 const DRAIN_POLL_MS = 5
 const DRAIN_MS = 5_000
@@ -62,8 +65,8 @@ class QuicListener implements Listener {
   #configs = new Map<number, Config>()
   #identity: TlsIdentity
   #closing: Promise<void> | undefined
-  #unknownSinceMs = 0
-  #unknownAnswers = 0
+  #answersSinceMs = 0
+  #answers = 0
 
   constructor(endpoint: Endpoint, options: ListenOptions) {
     invariant(options.service instanceof MethodTable, 'a service is a MethodTable')
@@ -124,31 +127,47 @@ class QuicListener implements Listener {
     return bytes
   }
 
+  /** Cheapest refusals first: nothing is parsed or answered that need not be. */
   readonly #onStranger = (datagram: Buffer, from: RemoteInfo): void => {
-    if (((datagram[0] ?? 0) & LONG_HEADER) === 0) {
-      this.#tellUnknown(datagram, from)
-      return
-    }
-    let header: Header
-    try {
-      if (datagram.length < quicLimits.datagramBytesMin) throw new RangeError('too short')
-      header = quiche.Header.fromSlice(datagram, quicLimits.connectionIdBytes)
-    } catch {
-      this.#counters.ignoredDatagrams++
-      return
-    }
+    const long = ((datagram[0] ?? 0) & LONG_HEADER) !== 0
     const remote = { host: from.address, port: from.port }
-    if (header.ty === quiche.Type.VersionNegotiation) {
+    if (!long) {
+      this.#tellUnknown(datagram, remote)
+    } else if (datagram.length < quicLimits.datagramBytesMin) {
+      this.#counters.ignoredDatagrams++
+    } else if (datagram.readUInt32BE(VERSION_AT) === quiche.PROTOCOL_VERSION) {
+      this.#meet(datagram, from, remote)
+    } else {
+      this.#negotiateVersion(datagram, remote)
+    }
+  }
+
+  #meet(datagram: Buffer, from: RemoteInfo, remote: HostPort): void {
+    const initial = ((datagram[0] ?? 0) & LONG_TYPE_BITS) === 0
+    const header = initial ? parseHeader(datagram) : undefined
+    if (header === undefined) this.#counters.ignoredDatagrams++
+    else this.#welcome(datagram, from, header, remote)
+  }
+
+  #negotiateVersion(datagram: Buffer, remote: HostPort): void {
+    const offered = datagram.readUInt32BE(VERSION_AT)
+    const header = offered === 0 || !this.#mayAnswer() ? undefined : parseHeader(datagram)
+    if (header === undefined) {
       this.#counters.ignoredDatagrams++
       return
     }
-    if (!quiche.versionIsSupported(header.version)) {
-      this.#counters.versionsNegotiated++
-      this.#reply(remote, (out) => quiche.negotiateVersion(header.scid, header.dcid, out))
-      return
+    this.#counters.versionsNegotiated++
+    this.#reply(remote, (out) => quiche.negotiateVersion(header.scid, header.dcid, out))
+  }
+
+  /** Strangers get so many answers a second together, whoever they are or pretend to be. */
+  #mayAnswer(): boolean {
+    const nowMs = performance.now()
+    if (nowMs - this.#answersSinceMs >= SECOND_MS) {
+      this.#answersSinceMs = nowMs
+      this.#answers = 0
     }
-    if (header.ty === quiche.Type.Initial) this.#welcome(datagram, from, header, remote)
-    else this.#counters.ignoredDatagrams++
+    return ++this.#answers <= quicLimits.strangerAnswersPerSecondMax
   }
 
   #welcome(datagram: Buffer, from: RemoteInfo, header: Header, remote: HostPort): void {
@@ -270,23 +289,17 @@ class QuicListener implements Listener {
   }
 
   /** Tells the client of an earlier process here that its connection is gone. */
-  #tellUnknown(datagram: Buffer, from: RemoteInfo): void {
+  #tellUnknown(datagram: Buffer, remote: HostPort): void {
     // Never an answer to an answer, nor one larger than the question.
-    if (isSideMessage(datagram) || datagram.length <= SIDE_HEADER_BYTES) {
+    const answerable = !isSideMessage(datagram) && datagram.length > SIDE_HEADER_BYTES
+    if (!answerable || !this.#mayAnswer()) {
       this.#counters.ignoredDatagrams++
       return
     }
-    const nowMs = performance.now()
-    if (nowMs - this.#unknownSinceMs >= SECOND_MS) {
-      this.#unknownSinceMs = nowMs
-      this.#unknownAnswers = 0
-    }
-    if (++this.#unknownAnswers > quicLimits.unknownAnswersPerSecondMax) return
     this.#counters.unknownAnswers++
     const id = datagram.subarray(1, 1 + quicLimits.connectionIdBytes)
-    this.#reply({ host: from.address, port: from.port }, (out) => {
-      const message = { kind: UNKNOWN_CONNECTION, nonce: 0, size: 0 }
-      writeSideMessage(out, id, message)
+    this.#reply(remote, (out) => {
+      writeSideMessage(out, id, { kind: UNKNOWN_CONNECTION, nonce: 0, size: 0 })
       return SIDE_HEADER_BYTES
     })
   }
@@ -301,5 +314,13 @@ class QuicListener implements Listener {
       this.#options.log.debug({ to, reason }, 'no answer to a malformed first datagram')
     }
     this.#endpoint.settleBurst()
+  }
+}
+
+function parseHeader(datagram: Buffer): Header | undefined {
+  try {
+    return quiche.Header.fromSlice(datagram, quicLimits.connectionIdBytes)
+  } catch {
+    return undefined
   }
 }

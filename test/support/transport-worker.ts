@@ -2,6 +2,8 @@
  * A process of a transport test: serves, calls, and moves bytes as it is told over its IPC channel.
  */
 import { connect, createServer, type TLSSocket } from 'node:tls'
+import { randomBytes } from 'node:crypto'
+import { createSocket } from 'node:dgram'
 import type { AddressInfo } from 'node:net'
 import { Dialer } from '../../schema/quic/dialer.ts'
 import { listen } from '../../schema/quic/listener.ts'
@@ -149,6 +151,18 @@ const operations: Record<string, (args: never) => Promise<unknown>> = {
     const got = Number(await answer)
     if (got !== bytes) throw new Error(`${got} bytes arrived of ${bytes}`)
     return bytes / 1_000 / (performance.now() - started)
+  },
+
+  /** Sends garbage to a port of this machine, so many datagrams a millisecond. */
+  async flood({ port, perMs, ms }: { port: number; perMs: number; ms: number }): Promise<void> {
+    const socket = createSocket('udp4')
+    const garbage = Array.from({ length: 256 }, () => randomBytes(1_200))
+    const end = performance.now() + ms
+    for (let sent = 0; performance.now() < end;) {
+      for (let n = 0; n < perMs; n++) socket.send(garbage[sent++ % 256] ?? '', port, '127.0.0.1')
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    socket.close()
   },
 
   async close(): Promise<void> {
