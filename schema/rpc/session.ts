@@ -247,5 +247,6 @@ export class Session implements CallOwner, ServingOwner {
   #forget(call: AnyCall): void {
     this.#calls.delete(call.id)
     if (call instanceof ServerCall) this.#running.delete(call)
+    if (this.open === 0) this.#expireAtMs = Infinity
   }
 }
