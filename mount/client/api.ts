@@ -30,7 +30,7 @@ export interface MetadataSession {
 
   /** Counts an inode as held open (the request that held it asked the server already). */
   held(inode: number): void
-  /** Undoes one `held`; the last one tells the server, in batches, without waiting. */
+  /** Undoes one `held` and tells the server, in batches, without waiting. */
   release(inode: number): void
 
   close(): Promise<void>

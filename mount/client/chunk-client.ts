@@ -21,7 +21,7 @@ import { ServerHealth } from './server-health.ts'
 import { WriteBudget } from './write-budget.ts'
 
 /** Sealed bytes that writers hold at most, unless the caller says otherwise. */
-export const WRITE_BUFFER_BYTES = 4 * limits.chunkBytesMax
+const WRITE_BUFFER_BYTES = 4 * limits.chunkBytesMax
 /** Milliseconds for which a read goes through the replicas again while none can be reached. */
 const READ_DEADLINE_MS = 15_000
 const TICK_MS = 1_000

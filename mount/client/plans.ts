@@ -36,6 +36,8 @@ export class PlanStock {
   readonly #signal: AbortSignal
   readonly #kept: Kept[] = []
   #target = STOCK_MIN
+  /** Takers who found nothing. */
+  #waiting = 0
   #refilling: Promise<void> | undefined
 
   constructor(options: {
@@ -58,7 +60,12 @@ export class PlanStock {
       }
       // Somebody was faster than the last refill: keep more.
       if (this.#refilling === undefined) this.#target = Math.min(STOCK_MAX, this.#target * 2)
-      await this.#refill()
+      this.#waiting++
+      try {
+        await this.#refill()
+      } finally {
+        this.#waiting--
+      }
     }
   }
 
@@ -101,7 +108,8 @@ export class PlanStock {
   }
 
   async #fetch(): Promise<void> {
-    const count = Math.max(1, this.#target - this.#kept.length)
+    const missing = this.#target + this.#waiting - this.#kept.length
+    const count = Math.min(STOCK_MAX, Math.max(1, missing))
     const wanted = { count, chunk: 0, ticket: NO_TICKET }
     const plans = await this.#plansAvoiding(this.#health.failing(), wanted)
     if (plans.length === 0) throw new DfsError('internal', 'the metadata server gave no chunk plan')

@@ -15,6 +15,8 @@ import type { Peer } from '../../schema/quic/api.ts'
 import type { Dialer } from '../../schema/quic/dialer.ts'
 import type { CallOptions, Connection, Log, Method } from '../../schema/rpc/api.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
+import { limits } from '../../schema/wire/limits.ts'
+import { NONCE_BYTES } from '../../schema/wire/session-proof.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 import { unwrapRootKey } from './account.ts'
@@ -242,6 +244,9 @@ export class Session implements MetadataSession {
     if (Buffer.from(challenge.cluster).toString('hex') !== cluster) {
       throw new DfsError('serverUntrusted', 'the metadata server belongs to another cluster')
     }
+    if (challenge.nonce.length !== NONCE_BYTES) {
+      throw new DfsError('frameMalformed', `a challenge of ${challenge.nonce.length} bytes`)
+    }
     const held = this.#holds.announce()
     if (held.length > HELD_ANNOUNCED_MAX) {
       this.#log.error({ held: held.length }, 'more holds than can be announced to the server')
@@ -259,6 +264,10 @@ export class Session implements MetadataSession {
 
   #accept(response: OpenSessionResponse): void {
     const { account, session, replicas, writeQuorum } = response
+    if (writeQuorum < 1 || replicas < writeQuorum || replicas > limits.replicasMax) {
+      const detail = `the metadata server asks for ${replicas} replicas, ${writeQuorum} of them durable`
+      throw new DfsError('frameMalformed', detail)
+    }
     if (this.#opened === undefined) this.#opened = this.#unwrap(response)
     const { userId, rootInode } = this.#opened
     if (account.userId !== userId || account.rootInode !== rootInode) {

@@ -16,7 +16,7 @@ import { CHUNK_SALT_AT, parseChunkHeader } from './chunk-cipher.ts'
 import { openBox, sealBox } from './sealed-box.ts'
 
 /** Bytes of an inode's secret. */
-export const SECRET_BYTES = 32
+const SECRET_BYTES = 32
 
 const NO_SALT = Buffer.alloc(0)
 const ENTRY_DOMAIN = Buffer.from('dfs entry v1')

@@ -15,7 +15,7 @@ export const KEY_BYTES = 32
 const NO_SALT = Buffer.alloc(0)
 
 /** What a wrap is for: which key is wrapped, and under which. */
-export type WrapPurpose = 'master by password' | 'master by device' | 'root by master'
+type WrapPurpose = 'master by password' | 'master by device' | 'root by master'
 
 /** Names the owner in a wrap: the user's name, and for a device also its public key. */
 export interface WrapContext {
