@@ -4,7 +4,7 @@
  * the tests (not their assertions) of all files. Arguments go to tap: `npm test -- dist/test/unit`.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setup } from './setup.mjs'
@@ -20,7 +20,8 @@ const args = [tap, 'run', '--reporter=terse', `--output-file=${results}`, ...pro
 const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
 
 const count = { passed: 0, failed: 0, skipped: 0 }
-for (const line of readFileSync(results, 'utf8').split('\n')) {
+const lines = existsSync(results) ? readFileSync(results, 'utf8').split('\n') : []
+for (const line of lines) {
   // A file's own tests stand one level in; a file that dies without any stands at the outside.
   const match = /^(?: {4})(not )?ok \d+(.*)$/.exec(line)
   if (match === null) continue

@@ -164,12 +164,12 @@ export function destinations(
   sources: readonly string[],
   target: string,
   targetIsDirectory: boolean,
-  joinPaths: (...parts: string[]) => string,
+  paths: Pick<typeof posix, 'join'>,
 ): string[] {
   if (sources.length > 1 && !targetIsDirectory) {
     throw new DfsError('notDirectory', `${target} is not a folder, but there are several sources`)
   }
-  return sources.map((from) => (targetIsDirectory ? joinPaths(target, basename(from)) : target))
+  return sources.map((from) => (targetIsDirectory ? paths.join(target, basename(from)) : target))
 }
 
 async function ensureStoreDirectory(fs: FileSystem, item: CopyItem): Promise<void> {

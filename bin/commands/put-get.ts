@@ -33,7 +33,7 @@ export const putCommand: CommandModule<object, CopyArguments> = {
   handler: async ({ profile, sources, target, recursive }) =>
     withFileSystem(profile, async (fs) => {
       const to = storePath(target)
-      const targets = destinations(sources, to, await isStoreDirectory(fs, to), posix.join)
+      const targets = destinations(sources, to, await isStoreDirectory(fs, to), posix)
       const items: CopyItem[] = []
       for (const [i, source] of sources.entries()) {
         items.push(...(await localItems(resolve(source), targets[i] ?? to, recursive)))
@@ -55,7 +55,7 @@ export const getCommand: CommandModule<object, CopyArguments> = {
   handler: async ({ profile, sources, target, recursive }) =>
     withFileSystem(profile, async (fs) => {
       const to = resolve(target)
-      const targets = destinations(sources, to, await isLocalDirectory(to), join)
+      const targets = destinations(sources, to, await isLocalDirectory(to), { join })
       const items: CopyItem[] = []
       for (const [i, source] of sources.entries()) {
         const from = storePath(source)
