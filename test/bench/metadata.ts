@@ -3,9 +3,10 @@
  * answer durable. Run with `npm run bench -- metadata`.
  *
  * The yardstick, printed first, is `ping` over the same connection: what the transport alone gives.
- * Client and server share the machine, so on two cores each has about one.
+ * Client and server share the machine, so on two cores each has about one; the server's CPU time for
+ * each request does not depend on what else runs.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
@@ -41,6 +42,7 @@ const log: Log = {
 
 /** Runs `count` calls, IN_FLIGHT at a time, and prints their rate and latencies. */
 async function measure(
+  server: number,
   what: string,
   count: number,
   call: (i: number) => Promise<unknown>,
@@ -56,13 +58,21 @@ async function measure(
     }
   }
   const startedMs = performance.now()
+  const startedCpu = cpuSeconds(server)
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker))
   const seconds = (performance.now() - startedMs) / 1_000
+  const cpu = ((cpuSeconds(server) - startedCpu) / count) * 1e6
   latencies.sort()
   const at = (part: number): string => (latencies[Math.floor(count * part)] ?? 0).toFixed(1)
   console.log(
-    `${what.padEnd(10)} ${(count / seconds).toFixed(0).padStart(7)}/s   median ${at(0.5)} ms, p99 ${at(0.99)} ms`,
+    `${what.padEnd(12)} ${(count / seconds).toFixed(0).padStart(7)}/s   median ${at(0.5)} ms, p99 ${at(0.99)} ms, server ${cpu.toFixed(0)} us CPU`,
   )
+}
+
+/** CPU seconds of a process, from /proc/PID/stat: ticks of 10 ms, fields 14 and 15. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
 function command(dir: string, ...args: string[]): string {
@@ -138,7 +148,7 @@ function attributes(key: InodeKey, more: Partial<Attributes> = {}): Attributes {
   })
 }
 
-async function measureAll(session: MetadataSession): Promise<void> {
+async function measureAll(session: MetadataSession, server: number): Promise<void> {
   const { rootInode: root, rootKey } = session
   const key = InodeKey.generate()
   const created = attributes(key)
@@ -147,8 +157,8 @@ async function measureAll(session: MetadataSession): Promise<void> {
   const sealed = Array.from({ length: FILES }, (_, i) =>
     rootKey.sealEntry(`file ${i}`, { kind: 1, key }),
   )
-  await measure('ping', READS, () => session.read(methods.ping, {}))
-  await measure('create', FILES, async (i) => {
+  await measure(server, 'ping', READS, () => session.read(methods.ping, {}))
+  await measure(server, 'create', FILES, async (i) => {
     const { inode } = await session.mutate(methods.create, {
       parent: root,
       token: sealed[i]?.token ?? NO_BYTES,
@@ -159,18 +169,18 @@ async function measureAll(session: MetadataSession): Promise<void> {
     })
     inodes.push(inode.inode)
   })
-  await measure('resolve', READS, (i) =>
+  await measure(server, 'resolve', READS, (i) =>
     session.read(methods.resolve, {
       base: root,
       tokens: sealed[(i * 7_919) % FILES]?.token ?? NO_BYTES,
       hold: false,
     }),
   )
-  await measure('getInode', READS, (i) =>
+  await measure(server, 'getInode', READS, (i) =>
     session.read(methods.getInode, { inode: inodes[(i * 7_919) % FILES] ?? 0, hold: false }),
   )
   const plans = new Map<number, { chunk: number; ticket: Uint8Array }>()
-  await measure('plan of 64', FILES / 64, async (i) => {
+  await measure(server, 'plan of 64', FILES / 64, async (i) => {
     const answer = await session.read(methods.plan, {
       count: 64,
       exclude: [],
@@ -180,7 +190,7 @@ async function measureAll(session: MetadataSession): Promise<void> {
     for (const [n, plan] of answer.plans.entries()) plans.set(i * 64 + n, plan)
   })
   const committed = attributes(key, { size: FILE_BYTES, version: 2 })
-  await measure('commit', Math.floor(FILES / 64) * 64, async (i) => {
+  await measure(server, 'commit', Math.floor(FILES / 64) * 64, async (i) => {
     const plan = plans.get(i)
     if (plan === undefined) throw new Error('no plan')
     const extents: Extent[] = [{ chunk: plan.chunk, offset: 0, length: FILE_BYTES, chunkOffset: 0 }]
@@ -194,13 +204,13 @@ async function measureAll(session: MetadataSession): Promise<void> {
       inline: NO_BYTES,
     })
   })
-  await measure('readWindows', FILES, (i) =>
+  await measure(server, 'readWindows', FILES, (i) =>
     session.read(methods.readWindows, { inode: inodes[i] ?? 0, first: 0, count: 1 }),
   )
-  await measure('list of 1000', 100, () =>
+  await measure(server, 'list of 1000', 100, () =>
     session.read(methods.list, { directory: root, after: NO_BYTES, limit: 1_000 }),
   )
-  await measure('unlink', FILES, (i) =>
+  await measure(server, 'unlink', FILES, (i) =>
     session.mutate(methods.unlink, {
       parent: root,
       token: sealed[i]?.token ?? NO_BYTES,
@@ -226,7 +236,7 @@ export async function run(): Promise<void> {
       deviceName: 'bench',
     })
     const client = await openClient({ profile, log })
-    await measureAll(client.session)
+    await measureAll(client.session, server.pid ?? 0)
     await client.close()
     stop()
   } finally {

@@ -32,7 +32,7 @@ t.test('kill -9 under load loses nothing answered, and doubles nothing', async (
   /** What the answers say must be there: name → inode. */
   const expected = new Map<string, number>()
   let answered = 0
-  let stop = false
+  const load = { running: true }
 
   const createFile = async (name: string): Promise<void> => {
     const key = InodeKey.generate()
@@ -81,7 +81,7 @@ t.test('kill -9 under load loses nothing answered, and doubles nothing', async (
     expected.delete(name)
   }
   const writer = async (id: number): Promise<void> => {
-    for (let i = 0; !stop; i++) {
+    for (let i = 0; load.running; i++) {
       await createFile(`${id}-${i}`)
       if (i % 3 === 1) await renameFile(`${id}-${i}`, `${id}-${i}-renamed`)
       if (i % 3 === 2) await removeFile(`${id}-${i}`)
@@ -94,7 +94,7 @@ t.test('kill -9 under load loses nothing answered, and doubles nothing', async (
     await metadata.kill()
     await metadata.serve()
   }
-  stop = true
+  load.running = false
   await writers
   t.ok(answered > WRITERS * KILLS, `${answered} rounds were answered`)
 
