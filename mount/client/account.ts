@@ -12,7 +12,7 @@ import { methods } from '../../schema/methods.ts'
 import { Dialer } from '../../schema/quic/dialer.ts'
 import type { Peer } from '../../schema/quic/api.ts'
 import type { Log } from '../../schema/rpc/api.ts'
-import type { Account } from '../../schema/generated/metadata.ts'
+import type { Account, RegisterFinishRequest } from '../../schema/generated/metadata.ts'
 import { manifestDigest } from '../../schema/wire/content.ts'
 import { parseCredential } from '../../schema/wire/credential.ts'
 import { CLUSTER_ID_BYTES } from '../../schema/wire/session-proof.ts'
@@ -59,8 +59,18 @@ export async function registerAccount(options: RegisterOptions): Promise<Profile
   const { addresses, secret, caPem } = parseCredential(options.invitation, 'invitation')
   return withMetadata({ addresses, caPem }, options.log, async (peer) => {
     await register(peer, secret, options)
-    return loginOn(peer, { ...options, cluster: { addresses, caPem } })
+    try {
+      return await loginOn(peer, { ...options, cluster: { addresses, caPem } })
+    } catch (error) {
+      throw explained(error, `${options.user} is registered, but the login failed: run dfs login`)
+    }
   })
+}
+
+/** The same failure, with what it means for the caller in front. */
+function explained(error: unknown, meaning: string): unknown {
+  if (!(error instanceof DfsError)) return error
+  return new DfsError(error.code, `${meaning} (${error.message})`, { cause: error })
 }
 
 export interface LoginOptions {
@@ -124,7 +134,7 @@ async function register(
   const masterKey = generateKey()
   const rootKey = InodeKey.generate()
   try {
-    await peer.call(methods.registerFinish, {
+    await finishRegistration(peer, {
       invitation,
       user,
       opaqueRecord: finished.registrationRecord,
@@ -146,6 +156,16 @@ async function register(
     exportKey.fill(0)
     masterKey.fill(0)
     rootKey.erase()
+  }
+}
+
+async function finishRegistration(peer: Peer, request: RegisterFinishRequest): Promise<void> {
+  try {
+    await peer.call(methods.registerFinish, request)
+  } catch (error) {
+    const lost = error instanceof DfsError && error.code === 'connectionLost'
+    if (!lost) throw error
+    throw explained(error, 'it is not known whether the registration took effect: try dfs login')
   }
 }
 

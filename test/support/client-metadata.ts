@@ -6,9 +6,15 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import type { Attributes } from '../../schema/generated/common.ts'
+import { methods } from '../../schema/methods.ts'
+import { manifestDigest } from '../../schema/wire/content.ts'
+import { InodeKey } from '../../mount/crypto/inode-key.ts'
+import type { MetadataSession } from '../../mount/client/api.ts'
+import { openClient } from '../../mount/client/open.ts'
 import { registerAccount } from '../../mount/client/account.ts'
 import type { Profile } from '../../mount/client/profile.ts'
-import { until } from './transport.ts'
+import { silent, until } from './transport.ts'
 
 const START_MS = 20_000
 const executable = fileURLToPath(new URL('../../bin/dfs-metadata.js', import.meta.url))
@@ -75,5 +81,69 @@ export class MetadataProcess {
   async register(user: string, password: string): Promise<Profile> {
     const invitation = this.command('user', 'add', user)
     return registerAccount({ invitation, user, password, deviceName: 'test' })
+  }
+}
+
+/** A session of its own, closed with the test. */
+export async function openSession(t: Test, profile: Profile): Promise<MetadataSession> {
+  const client = await openClient({ profile, log: silent })
+  t.teardown(async () => client.close())
+  return client.session
+}
+
+const file = (key: InodeKey): Attributes =>
+  key.sealAttributes({
+    kind: 1,
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    rdev: 0,
+    size: 0,
+    mtime: 1n,
+    version: 1,
+    contentDigest: manifestDigest(new Uint8Array()),
+  })
+
+const parentOf = (session: MetadataSession): { inode: number; key: InodeKey } => ({
+  inode: session.rootInode,
+  key: session.rootKey,
+})
+
+/** Makes an empty file in the root directory; its number. */
+export async function createFile(
+  session: MetadataSession,
+  name: string,
+  hold = false,
+): Promise<number> {
+  const { inode: parent, key: parentKey } = parentOf(session)
+  const key = InodeKey.generate()
+  const sealed = parentKey.sealEntry(name, { kind: 1, key })
+  const { inode } = await session.mutate(methods.create, {
+    parent,
+    ...sealed,
+    attributes: file(key),
+    inline: new Uint8Array(0),
+    hold,
+  })
+  key.verifyAttributes(inode.attributes)
+  if (hold) session.held(inode.inode)
+  return inode.inode
+}
+
+export async function unlinkFile(session: MetadataSession, name: string): Promise<void> {
+  const { inode: parent, key } = parentOf(session)
+  await session.mutate(methods.unlink, { parent, token: key.token(name), directory: false })
+}
+
+/** All names in the root directory, sorted. */
+export async function listNames(session: MetadataSession): Promise<string[]> {
+  const { inode: directory, key } = parentOf(session)
+  const found: string[] = []
+  let after: Uint8Array = new Uint8Array(0)
+  for (;;) {
+    const { entries, more } = await session.read(methods.list, { directory, after, limit: 1_000 })
+    for (const { token, entry } of entries) found.push(key.openEntry(token, entry).name)
+    after = entries.at(-1)?.token ?? after
+    if (!more) return found.sort((a, b) => a.localeCompare(b))
   }
 }
