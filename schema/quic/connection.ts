@@ -7,13 +7,13 @@
 import type { RemoteInfo } from 'node:dgram'
 import quiche from '@matrixai/quic/native/quiche.js'
 import type { Connection as Native, RecvInfo } from '@matrixai/quic/native/types.js'
-import type { Call, CallOptions, Connection, ConnectionStats, Log, Method } from '../rpc/api.ts'
-import type { MethodTable } from '../rpc/method-table.ts'
+import type { Call, CallOptions, Connection, ConnectionStats, Method } from '../rpc/api.ts'
 import { Session } from '../rpc/session.ts'
 import { DfsError, STATUS } from '../wire/status.ts'
 import { AckPolicy } from './ack-policy.ts'
 import type { HostPort } from './address.ts'
 import { describeEnd } from './close-reason.ts'
+import type { ConnectionOptions } from './connection-options.ts'
 import type { Endpoint, Served } from './endpoint.ts'
 import { quicLimits } from './limits.ts'
 import { Liveness } from './liveness.ts'
@@ -25,24 +25,8 @@ import { RemotePeer } from './remote-peer.ts'
 import { readStats } from './stats.ts'
 import { WakeTimer } from './wake-timer.ts'
 
-export interface ConnectionOptions {
-  readonly native: Native
-  readonly endpoint: Endpoint
-  readonly role: 'client' | 'server'
-  readonly remote: HostPort
-  /** Ids under which datagrams find this connection. */
-  readonly ids: readonly Uint8Array[]
-  readonly methods: MethodTable
-  readonly log: Log
-  readonly counted: (error: DfsError) => void
-  /** Bytes of the largest datagram that our interface takes. */
-  readonly datagramBytesMax: number
-  /** Whether that size may be used without asking the path. */
-  readonly sizeKnown: boolean
-  readonly expectedName?: string | undefined
-  readonly onEstablished: (connection: QuicConnection) => void
-  readonly onOver: (connection: QuicConnection) => void
-}
+/** Longest that quiche waits for an acknowledgement on paths worth draining for, ms. */
+const IN_FLIGHT_MS_MAX = 1_500
 
 export class QuicConnection implements Connection, Served {
   scheduled = false
@@ -60,6 +44,7 @@ export class QuicConnection implements Connection, Served {
   #retired = false
   #established = false
   #received = false
+  #heardAtMs = 0
   #over = false
   #endResolve!: (reason: Error | undefined) => void
   readonly #timer: WakeTimer
@@ -89,7 +74,7 @@ export class QuicConnection implements Connection, Served {
       ownStreamKind: role === 'client' ? 0 : 1,
     })
     this.#timer = new WakeTimer(() => endpoint.schedule(this))
-    this.#liveness = new Liveness(role === 'client')
+    this.#liveness = new Liveness(options.keepAliveMs)
     this.#path = new PathSize(options)
     this.#handshakeDueMs = endpoint.now() + quicLimits.handshakeMs
     this.peer = new RemotePeer(options.remote)
@@ -115,6 +100,16 @@ export class QuicConnection implements Connection, Served {
       this.#streams.opened >= quicLimits.streamsPerConnectionMax ||
       this.#streams.lostCreditBytes >= quicLimits.lostCreditBytesMax
     )
+  }
+
+  /**
+   * Whether requests of the peer are under way, or answers not acknowledged yet: quiche shows that
+   * only by its timer, which then is the one for lost packets rather than for idleness.
+   */
+  get serving(): boolean {
+    if (this.session.serving > 0) return true
+    const dueMs = this.#native.timeout() ?? Infinity
+    return dueMs < IN_FLIGHT_MS_MAX && this.#endpoint.now() - this.#heardAtMs < IN_FLIGHT_MS_MAX
   }
 
   /** Closes the connection when its last request of either side is over. */
@@ -250,6 +245,7 @@ export class QuicConnection implements Connection, Served {
     if (nowMs >= this.#path.wakeAtMs) this.#path.turn(nowMs, this.peer.remote)
     if (this.#received) {
       this.#received = false
+      this.#heardAtMs = nowMs
       this.#liveness.heard(nowMs)
       session.received()
     }

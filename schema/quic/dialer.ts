@@ -149,6 +149,7 @@ export class Dialer {
       log: options.log,
       counted: () => undefined,
       datagramBytesMax,
+      keepAliveMs: this.#settings.keepAliveMs,
       sizeKnown: this.#settings.sizeKnown(remote.host),
       expectedName: options.serverName,
       onEstablished,

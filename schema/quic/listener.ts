@@ -114,7 +114,7 @@ class QuicListener implements Listener {
   }
 
   #busy(): boolean {
-    for (const connection of this.#all) if (connection.session.serving > 0) return true
+    for (const connection of this.#all) if (connection.serving) return true
     return false
   }
 
@@ -233,6 +233,8 @@ class QuicListener implements Listener {
       log: this.#options.log,
       counted: (error) => this.#counters.count(error.code),
       datagramBytesMax,
+      // Clients keep their connections; a server has too many to ask.
+      keepAliveMs: Infinity,
       sizeKnown: this.#settings.sizeKnown(remote.host),
       onEstablished: this.#onEstablished,
       onOver: (ended) => this.#onOver(ended, remote.host),

@@ -5,33 +5,32 @@
  * Anybody can forge a hint that the peer is gone; so the peer is asked first, and only a second hint
  * after that, without a word from it in between, settles the matter.
  */
-import { quicLimits } from './limits.ts'
-
 /** Milliseconds from a hint that the peer is gone to asking it. */
 const ASK_AFTER_MS = 20
 
 export class Liveness {
   /** When to ask; Infinity for never. */
   askAtMs = Infinity
-  readonly #keepsAlive: boolean
+  readonly #keepAliveMs: number
   #hinted = false
   #asked = false
 
-  constructor(keepsAlive: boolean) {
-    this.#keepsAlive = keepsAlive
+  /** `keepAliveMs`: the silence after which to ask; Infinity to leave that to the other side. */
+  constructor(keepAliveMs: number) {
+    this.#keepAliveMs = keepAliveMs
   }
 
   heard(nowMs: number): void {
     this.#hinted = false
     this.#asked = false
-    if (this.#keepsAlive) this.askAtMs = nowMs + quicLimits.keepAliveMs
+    this.askAtMs = nowMs + this.#keepAliveMs
   }
 
   /** Whether to ask now. */
   ask(nowMs: number): boolean {
     if (nowMs < this.askAtMs) return false
     this.#asked = this.#hinted
-    this.askAtMs = nowMs + (this.#hinted ? ASK_AFTER_MS : quicLimits.keepAliveMs)
+    this.askAtMs = nowMs + (this.#hinted ? ASK_AFTER_MS : this.#keepAliveMs)
     return true
   }
 

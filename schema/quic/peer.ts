@@ -29,6 +29,8 @@ export class QuicPeer implements Peer {
   readonly #methods: MethodTable
   readonly #onClosed: () => void
   #live: QuicConnection | undefined
+  /** Worn connections that finish their last requests. */
+  readonly #retired = new Set<QuicConnection>()
   #connecting: Promise<QuicConnection> | undefined
   readonly #abort = new AbortController()
   /** Rounds that failed in a row. */
@@ -65,14 +67,17 @@ export class QuicPeer implements Peer {
   async close(): Promise<void> {
     this.#onClosed()
     if (!this.#abort.signal.aborted) this.#abort.abort(closedByUs())
-    await this.#live?.close()
+    const live = this.#live
     this.#live = undefined
+    await Promise.all([live, ...this.#retired].map(async (connection) => connection?.close()))
   }
 
   #current(): QuicConnection | undefined {
     const live = this.#live
     if (live === undefined || !live.worn) return live
     this.#live = undefined
+    this.#retired.add(live)
+    void live.closed.then(() => this.#retired.delete(live))
     live.retire()
     return undefined
   }

@@ -7,10 +7,14 @@ import type { TransportSettings } from './api.ts'
 import { interfaceDatagramBytes, isThisMachine } from './datagram-size.ts'
 import { quicLimits } from './limits.ts'
 
+/** Keep-alives in one idle limit: three may be lost. */
+const KEEP_ALIVES_PER_IDLE = 4
+
 export class Settings {
   readonly congestion: 'cubic' | 'reno' | 'bbr'
   readonly keylogDirectory: string | undefined
   readonly idleMs: number
+  readonly keepAliveMs: number
   /** Set when every datagram has this size. */
   readonly fixedDatagramBytes: number | undefined
   #keylogs = 0
@@ -32,6 +36,7 @@ export class Settings {
     this.congestion = given.congestion ?? 'bbr'
     this.keylogDirectory = given.keylogDirectory
     this.idleMs = given.idleMs ?? quicLimits.idleMs
+    this.keepAliveMs = Math.min(quicLimits.keepAliveMs, this.idleMs / KEEP_ALIVES_PER_IDLE)
   }
 
   /** Largest datagram that is worth trying towards a numeric address, bytes. */

@@ -182,7 +182,9 @@ export class ClientCall<R> implements Call<R> {
   }
 
   /** The connection is gone. */
-  fail(error: DfsError): void {
+  fail(reason: DfsError): void {
+    const error =
+      this.#state === 'waiting' || this.#error !== undefined ? reason : this.#lost(reason)
     this.#state = 'ended'
     this.#settle(error)
     this.#outgoing?.break(error)
@@ -271,6 +273,16 @@ export class ClientCall<R> implements Call<R> {
     const outgoing = this.#outgoing
     if (outgoing === undefined) return
     if (!outgoing.over) outgoing.break(error)
+  }
+
+  /** What the end of the connection means for this request: nobody knows whether it was carried out. */
+  #lost(reason: DfsError): DfsError {
+    const { name, replay } = this.#method
+    const advice =
+      replay === 'harmless'
+        ? 'it may be repeated'
+        : 'it may have been carried out: repeat it with the same operation id only'
+    return new DfsError(reason.code, `${name}: ${reason.message}; ${advice}`, { cause: reason })
   }
 
   /** Ends our direction once the peer's is over, so that nobody mistakes it for a whole upload. */

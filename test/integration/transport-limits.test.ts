@@ -117,6 +117,85 @@ t.test('cancelled uploads stop their sender and give their credit back', patient
   t.equal(peer.connection, connection, 'all on one connection')
 })
 
+t.test('a connection worn by broken-off streams gives way to a fresh one', patient, async (t) => {
+  let introduced = 0
+  const { peer, listener } = await pair(t, {
+    peer: {
+      onConnected: async () => {
+        introduced++
+      },
+    },
+  })
+  await peer.call(echo, hello)
+  const first = peer.connection
+  const under = await peer.open(download, u64(64 * MIB))
+  under.end()
+  await under.response
+  const enough = quicLimits.lostCreditBytesMax / 262_144
+  for (let n = 0; n < enough; n++) {
+    const call = await peer.open(stall, hello)
+    call.cancel()
+  }
+  t.same(Buffer.from(await peer.call(echo, hello)), hello)
+  t.not(peer.connection, first, 'new requests have a new connection')
+  t.equal(introduced, 2)
+  const into = Buffer.allocUnsafe(PIECE_BYTES)
+  let total = 0
+  for (let got = await under.read(into); got > 0; got = await under.read(into)) total += got
+  t.equal(total, 64 * MIB, 'what was under way is finished on the old one')
+  await first?.closed
+  t.ok(await until(() => listener.connections.size === 1), 'which is closed then')
+})
+
+t.test('an idle connection is kept, a lost one says what may be repeated', patient, async (t) => {
+  const { certificates, listener } = await pair(t, { listen: { transport: { idleMs: 800 } } })
+  const dialer = new Dialer({ log: silent, transport: { idleMs: 800 } })
+  t.teardown(async () => dialer.close())
+  const peer = dialer.peer({
+    addresses: [listener.address],
+    serverName: SERVER_NAME,
+    caPem: certificates.caPem,
+    log: silent,
+  })
+  await peer.call(echo, hello)
+  const { connection } = peer
+  await until(() => false, 2_000)
+  await peer.call(echo, hello)
+  t.equal(peer.connection, connection, 'longer than the idle limit')
+  const harmless = peer.call(stall, hello)
+  const logged = peer.call(method(stall.id, { replay: 'logged' }), hello)
+  await until(() => false, 50)
+  await listener.close(0)
+  await t.rejects(harmless, { code: 'shuttingDown', message: /may be repeated/u })
+  await t.rejects(logged, { code: 'shuttingDown', message: /same operation id/u })
+})
+
+t.test(
+  'a dead server is tried at growing intervals, whoever asks how often',
+  patient,
+  async (t) => {
+    const { another } = await pair(t)
+    // A port that was free a moment ago: the kernel refuses at once, so only the pauses take time.
+    const sink = createSocket('udp4')
+    await new Promise<void>((resolve) => {
+      sink.bind(0, '127.0.0.1', resolve)
+    })
+    const address = `127.0.0.1:${sink.address().port}`
+    sink.close()
+    const peer = another({ addresses: [address] })
+    const counting = performance.now()
+    let rounds = 0
+    for (; performance.now() - counting < 3_000; rounds++) {
+      const calls = Array.from({ length: 20 }, async () =>
+        peer.call(echo, hello, { deadlineMs: 9_000 }),
+      )
+      for (const { status } of await Promise.allSettled(calls)) t.equal(status, 'rejected')
+    }
+    // 100, 200, 400, 800, 1600 ms and so on, each less a random part of at most half.
+    t.ok(rounds >= 3 && rounds <= 8, `${rounds} attempts in three seconds`)
+  },
+)
+
 t.test('a refused upload ends early and harms nothing', async (t) => {
   const refusing = method(72, { urgency: 'bulk', uploadBytesMax: 10 * MIB })
   const service = testService()
