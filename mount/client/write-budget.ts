@@ -13,6 +13,8 @@ import { DfsError } from '../../schema/wire/status.ts'
 /** Milliseconds after which a wait for memory fails; and without an append, until a pass moves on. */
 const WAIT_MAX_MS = 60_000
 const PASS_IDLE_MS = 1_000
+/** Milliseconds that an owner gets to finish a chunk before another one is asked. */
+const PRESSED_MS = 1_000
 /** Milliseconds between looks while somebody waits. */
 const LOOK_MS = 250
 
@@ -41,6 +43,7 @@ export class WriteBudget {
   #waiters: Waiter[] = []
   #pass: BudgetHolder | undefined
   #usedBytes = 0
+  #pressedMs = -Infinity
   #timer: NodeJS.Timeout | undefined
 
   constructor(bytesMax: number) {
@@ -95,7 +98,8 @@ export class WriteBudget {
       this.#timer = undefined
       return
     }
-    if (!this.#someoneFinishes() && !this.#pressLargest()) this.#givePass()
+    const asked = performance.now() - this.#pressedMs < PRESSED_MS
+    if (!asked && !this.#someoneFinishes() && !this.#pressLargest()) this.#givePass()
   }
 
   #expire(): void {
@@ -116,7 +120,9 @@ export class WriteBudget {
 
   #pressLargest(): boolean {
     const largestFirst = [...this.#holders].sort((a, b) => b.heldBytes - a.heldBytes)
-    return largestFirst.some((holder) => holder.press())
+    const pressed = largestFirst.some((holder) => holder.press())
+    if (pressed) this.#pressedMs = performance.now()
+    return pressed
   }
 
   #givePass(): void {

@@ -82,16 +82,20 @@ t.test('the largest chunk whose owner can finish it is asked to', async (t) => {
   const budget = new WriteBudget(100)
   const small = new Holder(budget, true)
   const large = new Holder(budget, true)
-  const waiting = new Holder(budget)
+  const [waiting, another] = [new Holder(budget), new Holder(budget)]
   void small.append(20)
   void large.append(70)
   const wait = waiting.append(20)
   t.equal(large.pressed, 1)
+  const more = another.append(5)
+  t.equal(small.pressed, 0, 'one at a time')
   t.notOk(await settled(wait))
   large.finishing = true
   large.done()
   await wait
+  await more
   t.equal(small.pressed, 0)
+  another.done()
   small.done()
   waiting.done()
 })
