@@ -81,8 +81,7 @@ async function issue(authority: Authority, name: string): Promise<TlsIdentity> {
 export async function readPolicy(dir: string): Promise<ClusterPolicy> {
   const { cluster: path } = clusterPaths(dir)
   const text = await readText(path, `${dir} holds no cluster; make one with dfs-metadata init`)
-  const json = JSON.parse(text) as Record<string, unknown>
-  const { cluster, replicas, writeQuorum } = json
+  const { cluster, replicas, writeQuorum } = parsed(text)
   if (
     typeof cluster !== 'string' ||
     typeof replicas !== 'number' ||
@@ -92,6 +91,16 @@ export async function readPolicy(dir: string): Promise<ClusterPolicy> {
     throw new DfsError('recordCorrupt', `${path} is damaged; restore it from a backup`)
   }
   return { cluster: Buffer.from(cluster, 'hex'), replicas, writeQuorum }
+}
+
+/** An object without fields for what is no JSON. */
+function parsed(text: string): Record<string, unknown> {
+  try {
+    return { ...(JSON.parse(text) as Record<string, unknown>) }
+  } catch (error) {
+    if (error instanceof SyntaxError) return {}
+    throw error
+  }
 }
 
 /** A certificate and its key from one of the directories of {@link clusterPaths}. */

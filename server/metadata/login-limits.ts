@@ -45,9 +45,15 @@ export class LoginLimits {
     }
   }
 
-  /** Counts an attempt that names no account, such as a join token. Throws `tooManyLogins`. */
+  /** Counts an attempt with a secret of ours, such as a join token. Throws `tooManyLogins`. */
   attemptFrom(address: string): void {
     this.#take(this.#addresses, hostOf(address), BY_ADDRESS)
+  }
+
+  /** What {@link attemptFrom} counted was no guess. */
+  passed(address: string): void {
+    const bucket = this.#addresses.get(hostOf(address))
+    if (bucket !== undefined) bucket.tokens++
   }
 
   /** The attempt was the owner's. */

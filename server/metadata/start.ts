@@ -54,19 +54,15 @@ export async function startMetadataServer(options: StartOptions): Promise<Metada
     cacheBytes: RECORD_CACHE_BYTES,
     onFailure: options.onFailure,
   })
+  let services: Services | undefined
+  let listener: Listener | undefined
   try {
     const authority = await readIdentity(paths.authority)
-    const services = await openServices(database, {
-      policy,
-      authority,
-      log,
-      clock: new Clock(),
-    })
+    services = await openServices(database, { policy, authority, log, clock: new Clock() })
     const service = new MethodTable()
     serveMetadata(service, services)
-    const housekeeping = new Housekeeping(services)
     await services.purger.start(services.holds)
-    const listener = await listen({
+    listener = await listen({
       address: options.listen,
       identity: await readIdentity(paths.identity),
       caPem: authority.certificatePem,
@@ -74,12 +70,15 @@ export async function startMetadataServer(options: StartOptions): Promise<Metada
       log,
     })
     await writeAddresses(dir, options.advertise?.(listener.address) ?? [listener.address])
-    housekeeping.start()
-    return running(listener, housekeeping, services)
   } catch (error) {
+    await listener?.close(0)
+    await services?.purger.stop()
     await database.close()
     throw error
   }
+  const housekeeping = new Housekeeping(services)
+  housekeeping.start()
+  return running(listener, housekeeping, services)
 }
 
 function running(

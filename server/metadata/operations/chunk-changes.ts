@@ -3,7 +3,8 @@
  *
  * A chunk that a window names must be new in this commit, with a living write ticket of this user,
  * or belong to the same inode already; anything else would let a user reach other users' chunks.
- * A new chunk that no window names in the end is deleted from its servers at once.
+ * A new chunk that no window names in the end is deleted from its servers at once. A client that
+ * commits a chunk again after it let go of it may name one that is being deleted: its own loss only.
  */
 import type { Extent } from '../../../schema/generated/common.ts'
 import type { NewChunk } from '../../../schema/generated/metadata.ts'

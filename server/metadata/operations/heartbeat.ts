@@ -17,6 +17,8 @@ import { tables } from '../store/tables.ts'
 
 /** Orders in one answer. */
 const DELETES_MAX = 2_000
+/** Damaged copies dealt with in one heartbeat; the chunkserver repeats the others. */
+const DAMAGED_MAX = 256
 /** Chunks that a heartbeat may name, by list. */
 const NAMED_MAX = 10_000
 
@@ -69,22 +71,33 @@ async function forgetDamaged(
     const state = topology.get(id)
     return state !== undefined && topology.alive(state)
   }
-  for (const chunk of new Set(damaged)) {
-    const outcome = await database.write({}, async (txn) => {
-      const record = await txn.get(tables.chunks, keys.chunk(chunk))
-      if (record === undefined || !record.servers.includes(server)) return 'unnamed'
+  const chunks = [...new Set(damaged)].slice(0, DAMAGED_MAX)
+  const outcome = await database.write({}, async (txn) => {
+    const [last, forgotten]: [number[], number[]] = [[], []]
+    const records = await txn.getAll(
+      tables.chunks,
+      chunks.map((chunk) => keys.chunk(chunk)),
+    )
+    for (const [i, chunk] of chunks.entries()) {
+      const record = records[i]
+      if (record === undefined || !record.servers.includes(server)) continue
       const servers = record.servers.filter((id) => id !== server)
-      if (!servers.some(alive)) return 'kept'
+      if (!servers.some(alive)) {
+        last.push(chunk)
+        continue
+      }
       txn.put(tables.chunks, keys.chunk(chunk), { ...record, servers })
       txn.delete(tables.marks, keys.serverChunk(server, chunk))
       orderDelete(txn, server, chunk)
-      return 'forgotten'
-    })
-    if (outcome === 'kept') {
-      log.error({ chunk, server }, 'a copy is damaged and no other is on a living server')
-    } else if (outcome === 'forgotten') {
-      log.warn({ chunk, server }, 'a damaged copy is deleted; the chunk has one replica less')
+      forgotten.push(chunk)
     }
+    return { last, forgotten }
+  })
+  for (const chunk of outcome.last) {
+    log.error({ chunk, server }, 'a copy is damaged and no other is on a living server')
+  }
+  for (const chunk of outcome.forgotten) {
+    log.warn({ chunk, server }, 'a damaged copy is deleted; the chunk has one replica less')
   }
 }
 

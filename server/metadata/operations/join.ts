@@ -33,6 +33,7 @@ export async function join(
   const tokenHash = sha256(token)
   const requestHash = sha256(certificateRequest)
   const given = await database.read((txn) => validToken(txn, tokenHash, services))
+  loginLimits.passed(connection.peer.address)
   const answer = (server: number, certificatePem: string): JoinResponse => ({
     server,
     certificatePem,

@@ -38,6 +38,7 @@ export async function registerStart(
   checkUserName(user)
   loginLimits.attemptFrom(connection.peer.address)
   const record = await database.read((txn) => invited(txn, user, invitation, services))
+  loginLimits.passed(connection.peer.address)
   if (record.opaqueRecord !== '') throw usedUp()
   const { registrationResponse } = opaqueStep(
     () =>
@@ -67,7 +68,7 @@ export async function registerFinish(
     refuse(`an OPAQUE record of ${opaqueRecord.length} characters`)
   }
   services.loginLimits.attemptFrom(connection.peer.address)
-  return services.database.write({}, async (txn) => {
+  const registered = await services.database.write({}, async (txn) => {
     const record = await invited(txn, user, invitation, services)
     if (record.opaqueRecord === opaqueRecord) {
       return { userId: record.userId, rootInode: record.rootInode }
@@ -93,6 +94,8 @@ export async function registerFinish(
     txn.add(counterNames.users, 1)
     return { userId: record.userId, rootInode }
   })
+  services.loginLimits.passed(connection.peer.address)
+  return registered
 }
 
 const NO_BYTES = new Uint8Array(0)

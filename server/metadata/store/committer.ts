@@ -74,6 +74,11 @@ export class Committer {
     return this.#sequence
   }
 
+  /** Changes that wait for the batch being written. */
+  get waiting(): number {
+    return this.#next.changes.length
+  }
+
   /** A batch could not be written: nothing is decided or durable any more. */
   get failed(): boolean {
     return this.#failed

@@ -18,6 +18,8 @@ import type { Table } from './tables.ts'
 
 /** Times that an operation is run before its caller is told to come back. */
 const ATTEMPTS_MAX = 20
+/** Changes that may wait for a slow disk; beyond, mutations are refused. */
+const WAITING_MAX = 200_000
 /** Operations under way; more are refused. */
 const TRANSACTIONS_MAX = 8_192
 
@@ -72,6 +74,9 @@ export class Database implements RecordSource {
     { queues = [], warm = [] }: WriteOptions,
     run: (transaction: Transaction) => R | Promise<R>,
   ): Promise<R> {
+    if (this.#committer.waiting >= WAITING_MAX) {
+      throw new DfsError('tooManyRequests', 'the disk of the metadata server is slow; try again')
+    }
     const transaction = new Transaction(this)
     const generation = this.#begin()
     let decision: Decision<R>

@@ -180,10 +180,12 @@ t.test('orders to delete are repeated until they are reported as carried out', a
     windows: [{ index: 0, extents: [extent(chunk.chunk, 0, 10)] }],
     chunks: [chunk],
   })
-  await session.mutate(unlink, { parent: root, token: token('orders'), directory: false })
   const ordered = async (deleted: number[] = []): Promise<boolean> =>
     (await heartbeat(server, beat({ deleted }), services)).deletes.includes(chunk.chunk)
-  t.ok(await until(() => counter(counterNames.deletes(server)) > 0))
+  const chunks = counter(counterNames.chunks)
+  await session.mutate(unlink, { parent: root, token: token('orders'), directory: false })
+  t.ok(await until(() => counter(counterNames.chunks) === chunks - 1))
+  await services.database.settle()
   t.ok(await ordered())
   t.ok(await ordered(), 'again')
   t.notOk(await ordered([chunk.chunk]), 'until it was reported')
