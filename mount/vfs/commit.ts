@@ -64,7 +64,6 @@ export async function commitLayer(
     for (const [window, extents] of portion.rest) layer.extents.set(window, extents)
     for (const { chunk } of portion.body.chunks) layer.chunks.delete(chunk)
     file.committed.adoptCommitted(inode, portion.manifest, portion.windows)
-    file.changes.forgetVisible()
     if (layer.extents.size === 0) return
   }
 }

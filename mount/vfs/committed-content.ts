@@ -35,7 +35,8 @@ type ReadWindows = Pick<Context, 'session' | 'verifier' | 'locations'>
 export class CommittedContent {
   readonly key: InodeKey
   readonly #context: ReadWindows
-  readonly #onChange: () => void
+  /** Called after content that was known became another. */
+  onChange: () => void = () => undefined
   #inode: Inode
   #inline: Uint8Array = NO_BYTES
   /** Window digests; undefined when they are not known yet. */
@@ -44,11 +45,10 @@ export class CommittedContent {
   readonly #windows = new Map<number, readonly Extent[]>()
   readonly #loading = new Map<number, Promise<void>>()
 
-  /** `inode` is verified. `onChange` is called after content that was known became another. */
-  constructor(context: ReadWindows, inode: Inode, key: InodeKey, onChange: () => void) {
+  /** `inode` is verified. */
+  constructor(context: ReadWindows, inode: Inode, key: InodeKey) {
     this.#context = context
     this.key = key
-    this.#onChange = onChange
     this.#inode = inode
     this.#takeContent(inode)
   }
@@ -71,7 +71,7 @@ export class CommittedContent {
     this.#inode = inode
     if (!changed) return
     this.#takeContent(inode)
-    this.#onChange()
+    this.onChange()
   }
 
   /** Takes in what a commit of ours made: the verified inode and the windows it changed. */
@@ -88,6 +88,7 @@ export class CommittedContent {
       if (!manifest.has(window)) this.#windows.delete(window)
     }
     for (const [window, extents] of windows) this.#keep(window, extents)
+    this.onChange()
   }
 
   /** The extents of a window, or undefined when they must be loaded. */
@@ -95,6 +96,13 @@ export class CommittedContent {
     const known = this.#windows.get(window)
     if (known !== undefined) return known
     return this.#manifest?.has(window) === false ? NO_EXTENTS : undefined
+  }
+
+  /** Extents that are kept in memory. */
+  get extentCount(): number {
+    let count = 0
+    for (const extents of this.#windows.values()) count += extents.length
+    return count
   }
 
   /** A known window that has more than `count` extents. */
@@ -157,7 +165,7 @@ export class CommittedContent {
       this.#context.locations.forget(extent.chunk)
     }
     this.#windows.delete(window)
-    this.#onChange()
+    this.onChange()
     await this.load(window)
   }
 

@@ -212,5 +212,4 @@ async function commitRewritten(
     throw new DfsError('versionConflict', `${file.path} was changed while it was rewritten`)
   }
   committed.adoptCommitted(inodeNow, manifest, new Map([[window, after]]))
-  file.changes.forgetVisible()
 }

@@ -3,9 +3,12 @@
  * {@link SharedFile}, so that each sees what the others write, at once.
  */
 import { constants } from 'node:fs'
+import { LRUCache } from 'lru-cache'
 import type { Inode } from '../../schema/generated/common.ts'
 import { DfsError } from '../../schema/wire/status.ts'
+import type { InodeKey } from '../crypto/inode-key.ts'
 import type { Handle } from './api.ts'
+import { CommittedContent } from './committed-content.ts'
 import type { Compactor } from './compaction.ts'
 import type { Context } from './context.ts'
 import { FileReader } from './file-reader.ts'
@@ -17,6 +20,10 @@ import { WriteBack } from './write-back.ts'
 const ACCESS_MODE = 3
 /** Handles open at once; a bound against a program that forgets to close. */
 const HANDLES_MAX = 1_048_576
+
+/** Extents of closed files that are kept, about 100 bytes each; a file counts as some more. */
+const CLOSED_EXTENTS_MAX = 131_072
+const CLOSED_OVERHEAD_EXTENTS = 16
 
 export interface OpenFile {
   readonly file: SharedFile
@@ -38,6 +45,11 @@ export class OpenFiles {
   readonly #compactor: Compactor
   readonly #files = new Map<number, OpenFile>()
   readonly #handles = new Map<Handle, OpenHandle>()
+  /** Content of closed files, so that opening them again asks for no extents. */
+  readonly #closed = new LRUCache<number, CommittedContent>({
+    maxSize: CLOSED_EXTENTS_MAX,
+    sizeCalculation: (content) => content.extentCount + CLOSED_OVERHEAD_EXTENTS,
+  })
   #nextHandle = 1
 
   constructor(context: Context, compactor: Compactor) {
@@ -139,13 +151,21 @@ export class OpenFiles {
     if (this.#context.budget.isOver && largest !== writer) await writer.writeBack.relieve()
   }
 
-  #begin(inode: Inode, key: Found['key'], path: string): OpenFile {
-    const file = new SharedFile(this.#context, inode, key, path)
+  #begin(inode: Inode, key: InodeKey, path: string): OpenFile {
+    const file = new SharedFile(this.#context, this.#contentOf(inode, key), path)
     const writeBack = new WriteBack(file, this.#compactor)
     const reader = new FileReader(file, async () => writeBack.commit())
     const open = { file, reader, writeBack }
     this.#files.set(file.id, open)
     return open
+  }
+
+  /** What was known of the file's content when it was closed last; the digests decide if it holds. */
+  #contentOf(inode: Inode, key: InodeKey): CommittedContent {
+    const known = this.#closed.get(inode.inode)
+    this.#closed.delete(inode.inode)
+    const same = known !== undefined && Buffer.compare(known.key.secret, key.secret) === 0
+    return same ? known : new CommittedContent(this.#context, inode, key)
   }
 
   #letGo({ file, writeBack }: OpenFile): void {
@@ -163,5 +183,8 @@ export class OpenFiles {
     }
     writeBack.dispose()
     this.#files.delete(file.id)
+    const { committed } = file
+    committed.onChange = () => undefined
+    if (committed.extentCount > 0) this.#closed.set(file.id, committed)
   }
 }

@@ -2,12 +2,11 @@
  * One file, shared by all its handles in this mount: what the server has, what was changed here and
  * not committed yet, and so what a read sees at this moment.
  */
-import type { Extent, Inode } from '../../schema/generated/common.ts'
+import type { Extent } from '../../schema/generated/common.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
-import type { InodeKey } from '../crypto/inode-key.ts'
 import { ChangeStack, type VisibleInline } from './change-stack.ts'
-import { CommittedContent } from './committed-content.ts'
+import type { CommittedContent } from './committed-content.ts'
 import type { Context } from './context.ts'
 import { DirtyRanges } from './dirty-ranges.ts'
 import { PromiseQueue } from './promise-queue.ts'
@@ -30,10 +29,11 @@ export class SharedFile {
   /** Milliseconds since 1970 since when there is something to commit; 0 when there is nothing. */
   changedSinceMs = 0
 
-  constructor(context: Context, inode: Inode, key: InodeKey, path: string) {
+  constructor(context: Context, committed: CommittedContent, path: string) {
     this.context = context
     this.path = path
-    this.committed = new CommittedContent(context, inode, key, () => this.changes.forgetVisible())
+    this.committed = committed
+    committed.onChange = () => this.changes.forgetVisible()
   }
 
   get id(): number {

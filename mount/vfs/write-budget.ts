@@ -4,7 +4,7 @@
  */
 
 /** Bytes that files hold before writers wait. */
-export const DIRTY_BYTES_MAX = 64 * 1_024 * 1_024
+export const DIRTY_BYTES_MAX = 32 * 1_024 * 1_024
 
 export class WriteBudget {
   readonly bytesMax: number

@@ -3,7 +3,8 @@
  * what could not be saved is reported.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { constants } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { FileSystem, Handle } from '../../mount/vfs/api.ts'
@@ -133,6 +134,58 @@ void t.test('a metadata server killed again and again loses nothing acknowledged
   t.ok(saved.size > 10, `${saved.size} files`)
   await reader.close()
 })
+
+void t.test(
+  'a damaged replica is passed over; when all are, the read fails and says why',
+  async (t) => {
+    const mount = await store.mount()
+    const { fs, log } = mount
+    const before = new Set(chunkFiles())
+    const bytes = randomBytes(2 * MIB)
+    const handle = await fs.create('/damaged', 0o644, O_WRONLY, OWNER)
+    await writeAll(fs, handle, bytes)
+    await fs.release(handle)
+    const [one, other] = chunkFiles().filter((path) => !before.has(path))
+    t.ok(one !== undefined && other !== undefined, 'two replicas')
+    damage(one ?? '', MIB / 2)
+    const reader = await store.mount()
+    t.equal(sum(await get(reader.fs, '/damaged')), sum(bytes))
+    await reader.close()
+
+    damage(other ?? '', MIB / 2)
+    const last = await store.mount()
+    const open = await last.fs.open('/damaged', O_RDONLY)
+    const around = Buffer.alloc(200_000)
+    const reading = Promise.resolve(last.fs.read(open, around, MIB / 2 - 100_000))
+    const failure = await reading.catch((e: unknown) => e)
+    t.match(failure, { errno: 'EIO' })
+    t.match(
+      last.log.errors().find(({ message }) => message === 'file content cannot be read'),
+      { fields: { path: '/damaged', chunks: [Number] } },
+    )
+    t.equal((await get(last.fs, '/f0')).length, 100_000, 'other files are read')
+    await last.fs.release(open)
+    await last.close()
+    t.same(lost(log.errors()), [])
+    await mount.close()
+  },
+)
+
+/** Chunks of all servers that are files of their own. */
+function chunkFiles(): string[] {
+  return store.chunkservers.flatMap((_, index) => {
+    const directory = store.chunkDirectory(index)
+    return readdirSync(directory, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+  })
+}
+
+function damage(path: string, position: number): void {
+  const file = openSync(path, 'r+')
+  writeSync(file, Buffer.from('rot'), 0, 3, position)
+  closeSync(file)
+}
 
 void t.test('when no server takes data, fsync says so once, and the file goes on', async (t) => {
   const mount = await store.mount()

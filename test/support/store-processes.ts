@@ -166,6 +166,11 @@ export class StoreProcesses {
     await mounted.close()
   }
 
+  /** Where chunkserver `index` (from 0) keeps its chunks. */
+  chunkDirectory(index: number): string {
+    return join(this.#dir, `chunkserver-${index + 1}`, 'chunks')
+  }
+
   /** A client of its own with the file system over it. */
   async mount(options: Partial<FileSystemOptions> = {}): Promise<Mounted> {
     if (this.#profile === undefined) throw new Error('the store was not started')

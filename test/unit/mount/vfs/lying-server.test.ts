@@ -122,7 +122,7 @@ async function load(lie: (answer: ReadWindowsResponse) => ReadWindowsResponse): 
     return lie(honestAnswer(request))
   }, key)
   const context = { session, verifier, locations: new ChunkLocations() }
-  const content = new CommittedContent(context, honest, key, () => undefined)
+  const content = new CommittedContent(context, honest, key)
   await content.load(0)
   return [...(content.window(0) ?? [])]
 }
@@ -191,7 +191,7 @@ void t.test('inline content is what was sealed, of that file and that length', a
     const session = sessionOf(() => undefined, key)
     const verifier = new InodeVerifier(log)
     const context = { session, verifier, locations: new ChunkLocations() }
-    return new CommittedContent(context, inode, key, () => undefined)
+    return new CommittedContent(context, inode, key)
   }
   const good = inodeOf(key, 7, { size: 5, contentDigest: digest }, sealed)
   t.equal(Buffer.from(make(good).inline).toString(), 'hello')
