@@ -11,6 +11,8 @@ import { methods } from '../../schema/methods.ts'
 import { repository } from '../support/cluster.ts'
 
 const LINES_MAX = 400
+/** A test is a list of claims, and may be a longer one. */
+const TEST_LINES_MAX = 500
 const FOLDERS = ['bin', 'mount', 'schema', 'server', 'test']
 
 const sources = FOLDERS.flatMap((folder) =>
@@ -24,8 +26,12 @@ t.test('every source keeps the house rules', async (t) => {
   for (const path of sources) {
     const text = readFileSync(join(repository, path), 'utf8')
     const lines = text.split('\n').length
-    if (lines > LINES_MAX) t.fail(`${path} has ${lines} lines, more than ${LINES_MAX}`)
-    if (!/^(#!.*\n)?\/\*\*/.test(text)) t.fail(`${path} does not open by saying what it is for`)
+    const isTest = path.startsWith('test')
+    const linesMax = isTest ? TEST_LINES_MAX : LINES_MAX
+    if (lines > linesMax) t.fail(`${path} has ${lines} lines, more than ${linesMax}`)
+    if (!isTest && !/^(#!.*\n)?\/\*\*/.test(text)) {
+      t.fail(`${path} does not open by saying what it is for`)
+    }
     const leftover = /\b(FIX[M]E|TO[D]O|X[X]X|HAC[K])\b/.exec(text)
     if (leftover !== null) t.fail(`${path} carries the marker ${leftover[0]}`)
   }
