@@ -6,7 +6,7 @@
 import { LRUCache } from 'lru-cache'
 
 /** Bytes that an entry costs beside its key and its record's encoded form: objects, map slots. */
-const OVERHEAD_BYTES = 400
+const OVERHEAD_BYTES = 700
 
 /** `value` is undefined when the key is known to have no record. */
 export interface Cached {
