@@ -25,8 +25,11 @@ import type { BudgetHolder, WriteBudget } from './write-budget.ts'
 /** Failed attempts to store a chunk, and milliseconds of failing, after which it is given up. */
 const FAILURES_MAX = 40
 const FAILING_MS_MAX = 60_000
-/** Milliseconds before a plan expires from which on the chunk should be finished. */
-const EXPIRY_MARGIN_MS = 15 * 60_000
+/**
+ * Milliseconds after which an unfinished chunk should be finished: half of what a plan lives. Not
+ * reckoned from the plan's expiry, which is by the server's clock.
+ */
+const WRITING_MS_MAX = 30 * 60_000
 
 export interface WriterParts {
   readonly plans: PlanStock
@@ -43,6 +46,7 @@ export interface WriterParts {
 export class Writer implements ChunkWriter, BudgetHolder {
   readonly chunk: number
   appendedMs = performance.now()
+  readonly #beganMs = performance.now()
   readonly #parts: WriterParts
   readonly #sealed: SealedChunk
   readonly #abort = new AbortController()
@@ -122,8 +126,7 @@ export class Writer implements ChunkWriter, BudgetHolder {
   /** To be called about every second. */
   tick(nowMs: number): void {
     this.#upload?.tick(nowMs)
-    const expiresMs = Number(this.#plan.expires / 1_000_000n)
-    if (!this.#finishing && Date.now() > expiresMs - EXPIRY_MARGIN_MS) this.press()
+    if (!this.#finishing && nowMs - this.#beganMs > WRITING_MS_MAX) this.press()
   }
 
   #grow(change: () => void): void {
