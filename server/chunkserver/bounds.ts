@@ -26,10 +26,20 @@ export const bounds = {
    * Bytes that writes may hold, separately for each number of servers still behind this one. A write
    * waits only for writes of shorter chains, so two servers never wait for each other.
    */
-  writeBudgetBytes: 24 * MIB,
+  writeBudgetBytes: 32 * MIB,
+  /** Bytes that writes may hold for their first block; a small chunk needs no more. */
+  firstBlockBudgetBytes: 16 * MIB,
+  /**
+   * Writes of one connection that may wait for their budget: none, they are refused at once. What a
+   * waiting write has been sent would stay unread, and QUIC's credit for the whole connection is
+   * renewed only when nearly everything was read: those admitted would wait for it for ever.
+   */
+  waitingWritesMax: 0,
   /** Bytes that reads may hold. */
   readBudgetBytes: 64 * MIB,
-  /** Requests that may wait for their share of a budget; more are refused `tooManyRequests`. */
+  /** Reads of one connection that may wait; more are refused. They hold nothing while they wait. */
+  waitingReadsMax: 256,
+  /** Requests of all connections that may wait for their share of a budget. */
   waitingRequestsMax: 512,
   /** Bytes written to a file between two syncs: writing back starts while more is on its way. */
   syncEveryBytes: 8 * MIB,
@@ -92,6 +102,8 @@ export const bounds = {
   scrubSaveMs: 30_000,
   /** Milliseconds that a round of scrubbing takes at least, so that few chunks rest too. */
   scrubRoundMsMin: 3_600_000,
+  /** Milliseconds between two lines about what was done, in the log. */
+  statusLogMs: 60_000,
   /** Milliseconds given to open requests at a stop. */
   drainMs: 5_000,
 } as const

@@ -14,7 +14,7 @@ import { DiskChunkStore } from './disk-chunk-store.ts'
 /** Records read from the index at once. */
 const PAGE = 1_024
 
-export interface CheckProblem {
+interface CheckProblem {
   /** 0 when no chunk is meant. */
   readonly chunk: number
   readonly problem: string

@@ -70,6 +70,8 @@ export interface ChunkStore {
   }): Promise<{ readonly chunks: number[]; readonly last: Buffer | undefined }>
   /** Ids of damaged copies above `after`, at most `limit`. */
   damaged(after: number, limit: number): Promise<number[]>
+  /** Counts damaged copies found since the start. */
+  readonly damageFound: number
   /** Chunks held, and the sum of their sealed bytes. */
   readonly totals: { readonly chunks: number; readonly sealedBytes: number }
   /** Waits for what is under way. Writers and readers must be done. */

@@ -84,7 +84,6 @@ export class DiskChunkStore implements ChunkStore {
     return this.index.totals
   }
 
-  /** Damaged copies found since the start. */
   get damageFound(): number {
     return this.#damageFound
   }
@@ -108,6 +107,8 @@ export class DiskChunkStore implements ChunkStore {
   }
 
   async open(chunk: number): Promise<ChunkReader> {
+    const file = this.#files.tryAcquire(chunk)
+    if (file !== undefined) return new FileChunkReader(file, this.#noteDamage(chunk))
     const record = await this.#record(chunk)
     if (record === undefined) throw new DfsError('chunkMissing', `chunk ${chunk} is not here`)
     return this.#reader(chunk, record)
@@ -214,15 +215,16 @@ export class DiskChunkStore implements ChunkStore {
     const record = await this.#readable(chunk)
     if (record === undefined || (await this.index.damageOf(chunk)) !== undefined) return
     this.#files.forget(chunk)
-    this.#damageFound++
     const inIndex = record === 'corrupt' || record.small
     const path = inIndex ? 'index' : chunkPath(this.paths, chunk)
     this.#log.error(
-      { chunk, path, reason, damageFound: this.#damageFound },
+      { chunk, path, reason, damageFound: this.#damageFound + 1 },
       'this copy of a chunk is damaged and not served any more; other replicas are used',
     )
     const damage = { reason, foundMs: Date.now() }
     await this.index.markDamaged(chunk, record === 'corrupt' ? undefined : record, damage)
+    // Counted last: whoever sees the count change finds the record.
+    this.#damageFound++
   }
 
   async #stored(chunk: number, record: ChunkRecord): Promise<StoredChunk> {

@@ -100,7 +100,7 @@ export async function joinCluster(options: JoinOptions): Promise<ServerIdentity>
 }
 
 /** Keeps an identity durably; readable by its owner only. */
-export async function saveIdentity(directory: string, identity: ServerIdentity): Promise<void> {
+async function saveIdentity(directory: string, identity: ServerIdentity): Promise<void> {
   const folder = join(directory, 'identity')
   const { server, cluster } = identity
   const json = `${JSON.stringify({ version: FORMAT_VERSION, server, cluster }, undefined, 2)}\n`

@@ -22,11 +22,8 @@ export class OpenFile {
     this.path = path
   }
 
-  /** False when it was closed meanwhile. */
-  acquire(): boolean {
-    if (this.#retired && this.#users === 0) return false
+  acquire(): void {
     this.#users++
-    return true
   }
 
   release(): void {
@@ -46,43 +43,41 @@ export class OpenFiles {
     max: bounds.openFilesMax,
     dispose: (file) => file.retire(),
   })
-  readonly #opening = new Map<number, Promise<OpenFile>>()
+  /** Counts what was forgotten: a file opened across that may be a deleted one. */
+  #forgotten = 0
 
   /**
    * The chunk's open file, acquired: the caller releases it. Throws `chunkMissing` when there is no
    * file, `chunkCorrupt` when its trailer is no good, `diskFailed`.
    */
   async acquire(chunk: number, path: string): Promise<OpenFile> {
-    for (;;) {
-      const known = this.#files.get(chunk) ?? (await this.#opened(chunk, path))
-      if (known.acquire()) return known
-    }
+    const known = this.tryAcquire(chunk)
+    if (known !== undefined) return known
+    const forgotten = this.#forgotten
+    const file = await openChunkFile(chunk, path)
+    file.acquire()
+    if (forgotten === this.#forgotten) this.#files.set(chunk, file)
+    else file.retire()
+    return file
   }
 
-  /** Forgets a file, so that it is opened anew; its readers keep it. */
+  /** The chunk's file if it is kept open, acquired; it was not forgotten, so it is good. */
+  tryAcquire(chunk: number): OpenFile | undefined {
+    const known = this.#files.get(chunk)
+    known?.acquire()
+    return known
+  }
+
+  /** Does not keep the chunk's file any more; its readers do. */
   forget(chunk: number): void {
+    this.#forgotten++
     this.#files.delete(chunk)
   }
 
   /** Closes all that nobody reads. */
   clear(): void {
+    this.#forgotten++
     this.#files.clear()
-  }
-
-  /** Shared by all who ask while the file is being opened. */
-  #opened(chunk: number, path: string): Promise<OpenFile> {
-    let opening = this.#opening.get(chunk)
-    if (opening === undefined) {
-      opening = this.#open(chunk, path).finally(() => this.#opening.delete(chunk))
-      this.#opening.set(chunk, opening)
-    }
-    return opening
-  }
-
-  async #open(chunk: number, path: string): Promise<OpenFile> {
-    const file = await openChunkFile(chunk, path)
-    this.#files.set(chunk, file)
-    return file
   }
 }
 

@@ -30,7 +30,7 @@ export class ChunkReads {
   readonly inProgress = new InProgress()
   readonly #store: ChunkStore
   readonly #tickets: TicketKeys
-  readonly #budget = new Admission('reads', bounds.readBudgetBytes, bounds.waitingRequestsMax)
+  readonly #budget = new Admission('reads', bounds.readBudgetBytes, bounds.waitingReadsMax)
   readonly #pieces = new BufferPool(
     PIECE_BYTES,
     Math.floor(bounds.readBudgetBytes / (2 * PIECE_BYTES)),
@@ -62,12 +62,12 @@ export class ChunkReads {
       const pool = range.count === 1 ? this.#blocks : this.#pieces
       const buffers = range.count > bounds.readPieceBlocks ? bounds.transferBuffers : 1
       const held = pool.bytes * buffers
-      await this.#budget.acquire(held, call.signal)
+      await this.#budget.acquire(held, call.connection, call.signal)
       try {
         if (buffers === 1) await sendOnce(reader, range, call, pool)
         else await sendPieces(reader, range, call, pool)
       } finally {
-        this.#budget.release(held)
+        this.#budget.release(held, call.connection)
       }
     } finally {
       reader.close()

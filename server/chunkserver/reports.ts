@@ -40,12 +40,13 @@ export class UnconfirmedReport {
   }
 }
 
-/** Damaged copies, until they are deleted. */
+/** Damaged copies, until they are deleted; new ones at once. */
 export class DamagedReport {
   readonly #store: ChunkStore
   #after = 0
   #offered: number | undefined
   #restUntilMs = 0
+  #foundBefore = 0
 
   constructor(store: ChunkStore) {
     this.#store = store
@@ -53,13 +54,14 @@ export class DamagedReport {
 
   /** The next portion. */
   async portion(nowMs: number): Promise<number[]> {
-    if (nowMs < this.#restUntilMs) return []
+    const found = this.#store.damageFound
+    if (nowMs < this.#restUntilMs && found === this.#foundBefore) return []
     const chunks = await this.#store.damaged(this.#after, bounds.heartbeatDamagedMax)
     this.#offered = chunks.at(-1)
     if (this.#offered === undefined) {
-      // A short rest only: damage should be known soon.
-      if (this.#after > 0) this.#restUntilMs = nowMs + bounds.reportPauseMs
       this.#after = 0
+      this.#foundBefore = found
+      this.#restUntilMs = nowMs + bounds.reportPauseMs
     }
     return chunks
   }

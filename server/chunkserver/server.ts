@@ -20,6 +20,7 @@ import { recoverFiles, removeTemporaryFiles } from './recover-files.ts'
 import { Registration } from './registration.ts'
 import { Scrub } from './scrub.ts'
 import { ServerPeers } from './server-peers.ts'
+import { StatusLog } from './status-log.ts'
 import { TicketKeys } from './ticket-keys.ts'
 import { ChunkWrites } from './write-chunk.ts'
 
@@ -103,10 +104,18 @@ async function serve(
   })
   registration.start()
   const background = startBackground(options, store, load)
+  const status = new StatusLog(log, () => ({
+    ...store.totals,
+    writes: writes.inProgress.total,
+    reads: reads.inProgress.total,
+    ticketsRefused: tickets.refused,
+    damageFound: store.damageFound,
+  }))
   return {
     address: listener.address,
     failed,
-    stop: () => stopAll({ registration, listener, background, writes, reads, peers, store }),
+    stop: () =>
+      stopAll({ registration, listener, background, writes, reads, peers, store, status }),
   }
 }
 
@@ -155,6 +164,7 @@ interface Parts {
   readonly reads: ChunkReads
   readonly peers: ServerPeers
   readonly store: DiskChunkStore
+  readonly status: StatusLog
 }
 
 /** In the order in which the parts need each other; the store last. */
@@ -166,5 +176,6 @@ async function stopAll(parts: Parts): Promise<void> {
   await parts.writes.inProgress.idle()
   await parts.reads.inProgress.idle()
   await parts.peers.close()
+  parts.status.stop()
   await parts.store.close()
 }

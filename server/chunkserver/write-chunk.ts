@@ -7,6 +7,7 @@
  */
 import type { WriteChunkRequest, WriteChunkResponse } from '../../schema/generated/chunk.ts'
 import type { Log, ServerCall } from '../../schema/rpc/api.ts'
+import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { Rights } from '../ticket.ts'
@@ -20,9 +21,9 @@ import { InProgress } from './in-progress.ts'
 import type { ServerPeers } from './server-peers.ts'
 import type { TicketKeys } from './ticket-keys.ts'
 
-const PIECE_BYTES = bounds.writePieceBlocks * limits.sealedBlockBytes
+const BLOCK_BYTES = limits.sealedBlockBytes
+const PIECE_BYTES = bounds.writePieceBlocks * BLOCK_BYTES
 const HELD_BYTES = bounds.transferBuffers * PIECE_BYTES
-const POOL_KEEP = Math.floor(bounds.writeBudgetBytes / PIECE_BYTES)
 
 export interface ChunkWritesOptions {
   /** This server's id. */
@@ -37,12 +38,11 @@ export interface ChunkWritesOptions {
 export class ChunkWrites {
   readonly inProgress = new InProgress()
   readonly #options: ChunkWritesOptions
-  readonly #pool = new BufferPool(PIECE_BYTES, POOL_KEEP)
+  readonly #blocks = poolOf(BLOCK_BYTES, bounds.firstBlockBudgetBytes)
+  readonly #pieces = poolOf(PIECE_BYTES, bounds.writeBudgetBytes)
   /** By the number of servers still behind. */
-  readonly #budgets = Array.from(
-    { length: limits.replicasMax },
-    () => new Admission('writes', bounds.writeBudgetBytes, bounds.waitingRequestsMax),
-  )
+  readonly #firstBlocks = admissions(bounds.firstBlockBudgetBytes)
+  readonly #rests = admissions(bounds.writeBudgetBytes)
 
   constructor(options: ChunkWritesOptions) {
     this.#options = options
@@ -61,9 +61,8 @@ export class ChunkWrites {
     const { server, space, store, tickets } = this.#options
     tickets.verify(request.ticket, request.chunk, Rights.write)
     refuseMalformed(request, server)
-    const budget = this.#budgets[request.chain.length]
-    if (budget === undefined) throw chainTooLong(request.chain.length)
-    await budget.acquire(HELD_BYTES, call.signal)
+    const budget = budgetOf(this.#firstBlocks, request)
+    await budget.acquire(BLOCK_BYTES, call.connection, call.signal)
     try {
       await space.requireRoom()
       const writer = await store.create(request.chunk, request.header)
@@ -73,7 +72,7 @@ export class ChunkWrites {
         await writer.abort()
       }
     } finally {
-      budget.release(HELD_BYTES)
+      budget.release(BLOCK_BYTES, call.connection)
     }
   }
 
@@ -85,7 +84,15 @@ export class ChunkWrites {
     const { peers, log, server } = this.#options
     const chain = await Chain.open(peers, request, log, call.signal)
     try {
-      await this.#transfer(call, writer, chain)
+      if (await this.#transferFirstBlock(call, writer, chain)) {
+        const budget = budgetOf(this.#rests, request)
+        await budget.acquire(HELD_BYTES, call.connection, call.signal)
+        try {
+          await this.#transferRest(call, writer, chain)
+        } finally {
+          budget.release(HELD_BYTES, call.connection)
+        }
+      }
       chain.end()
       const { sealedBytes } = await writer.commit()
       const { servers, failed } = await chain.outcome(sealedBytes)
@@ -95,11 +102,23 @@ export class ChunkWrites {
     }
   }
 
+  /** Most chunks of small files end here; true when there may be more. */
+  async #transferFirstBlock(call: ServerCall, writer: ChunkWriter, chain: Chain): Promise<boolean> {
+    const buffer = this.#blocks.take()
+    try {
+      const bytes = await fill(call, buffer)
+      if (bytes > 0) await send(buffer.subarray(0, bytes), writer, chain)
+      return bytes === buffer.length
+    } finally {
+      this.#blocks.give(buffer)
+    }
+  }
+
   /** Two buffers in turns: one is filled while the other goes to the disk and down the chain. */
-  async #transfer(call: ServerCall, writer: ChunkWriter, chain: Chain): Promise<void> {
-    let filling = this.#pool.take()
+  async #transferRest(call: ServerCall, writer: ChunkWriter, chain: Chain): Promise<void> {
+    let filling = this.#pieces.take()
     let leaving: Buffer | undefined
-    let left: Promise<unknown> | undefined
+    let left: Promise<void> | undefined
     let unmeasured = 0
     try {
       for (;;) {
@@ -113,12 +132,10 @@ export class ChunkWrites {
         if (bytes === 0) return
         const piece = filling.subarray(0, bytes)
         const full = bytes === filling.length
-        const stored = writer.append(piece)
-        const forwarded = chain.write(piece)
-        left = forwarded === undefined ? stored : bothDone(stored, forwarded)
+        left = send(piece, writer, chain)
         // Handled where it is awaited; until then a failure must not count as unhandled.
         left.catch(() => undefined)
-        const next: Buffer = leaving ?? this.#pool.take()
+        const next: Buffer = leaving ?? this.#pieces.take()
         leaving = filling
         filling = next
         if (full) continue
@@ -127,10 +144,17 @@ export class ChunkWrites {
       }
     } finally {
       await left?.catch(() => undefined)
-      this.#pool.give(filling)
-      if (leaving !== undefined) this.#pool.give(leaving)
+      this.#pieces.give(filling)
+      if (leaving !== undefined) this.#pieces.give(leaving)
     }
   }
+}
+
+/** To the disk and down the chain; the buffer is free when it resolves or rejects. */
+function send(piece: Buffer, writer: ChunkWriter, chain: Chain): Promise<void> {
+  const stored = writer.append(piece)
+  const forwarded = chain.write(piece)
+  return forwarded === undefined ? stored : bothDone(stored, forwarded)
 }
 
 /** Waits for both, also when the first fails: the buffer is in use until then. */
@@ -152,6 +176,23 @@ async function fill(call: ServerCall, into: Buffer): Promise<number> {
     at += bytes
   }
   return at
+}
+
+function poolOf(bytes: number, budgetBytes: number): BufferPool {
+  return new BufferPool(bytes, Math.floor(budgetBytes / bytes))
+}
+
+function admissions(budgetBytes: number): Admission[] {
+  return Array.from(
+    { length: limits.replicasMax },
+    () => new Admission('writes', budgetBytes, bounds.waitingWritesMax),
+  )
+}
+
+function budgetOf(budgets: readonly Admission[], { chain }: WriteChunkRequest): Admission {
+  const budget = budgets[chain.length]
+  invariant(budget !== undefined, 'the length of the chain was checked')
+  return budget
 }
 
 function refuseMalformed({ chunk, header, chain }: WriteChunkRequest, server: number): void {

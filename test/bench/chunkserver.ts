@@ -9,7 +9,6 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import t from 'tap'
 import { methods } from '../../schema/methods.ts'
 import type { Peer } from '../../schema/quic/api.ts'
 import { limits } from '../../schema/wire/limits.ts'
@@ -30,14 +29,15 @@ const TICKS = 100
 /** Prints one line for each measurement. */
 export async function run(): Promise<void> {
   const base = mkdtempSync(join(process.cwd(), '.bench-chunkserver-'))
+  const ends: (() => Promise<unknown>)[] = []
   try {
     const bytes = randomBytes(CHUNK_BYTES)
     await measureDisk(join(base, 'plain'), bytes)
-    const test = await ChunkserverTest.create(t)
+    const test = await ChunkserverTest.create({ teardown: (end) => ends.push(end) })
     const servers = await startServers(test, base)
     await measure(test, servers, bytes)
-    for (const server of servers) await server.kill('SIGTERM')
   } finally {
+    for (const end of ends.toReversed()) await end()
     rmSync(base, { recursive: true })
   }
 }

@@ -21,8 +21,8 @@ t.setTimeout(90_000)
 function noMounts(): string | undefined {
   if (process.getuid?.() !== 0) return 'only root can mount a small file system'
   const probe = mkdtempSync(join(tmpdir(), 'dfs-mount-'))
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', probe])
-  if (mounted.status === 0) execFileSync('umount', [probe])
+  const mounted = spawnSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', probe])
+  if (mounted.status === 0) execFileSync('/bin/umount', [probe])
   rmSync(probe, { recursive: true })
   return mounted.status === 0 ? undefined : 'mounting is not allowed here'
 }
@@ -30,8 +30,8 @@ function noMounts(): string | undefined {
 /** A directory on a file system of its own. */
 function smallDisk(t: Test, megabytes: number): string {
   const point = t.testdir()
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'none', point])
-  t.teardown(() => execFileSync('umount', ['--lazy', point]))
+  execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'none', point])
+  t.teardown(() => execFileSync('/bin/umount', ['--lazy', point]))
   const directory = join(point, 'server')
   mkdirSync(directory)
   return directory

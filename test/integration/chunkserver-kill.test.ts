@@ -40,22 +40,23 @@ t.test(
     for (let round = 1; round <= ROUNDS; round++) {
       await test.alive(1)
       const peer = test.peer(server.address, 1)
-      const killed = new AbortController()
+      const killing = new AbortController()
+      const killed = (): boolean => killing.signal.aborted
       const write = async (): Promise<void> => {
-        while (!killed.signal.aborted) {
+        while (!killed()) {
           const chunk = nextChunk++
           attempted.add(chunk)
           try {
             await test.write(peer, chunk, contentOf(chunk))
             acknowledged.add(chunk)
           } catch (error) {
-            if (!killed.signal.aborted || !(error instanceof DfsError)) throw error
+            if (!killed() || !(error instanceof DfsError)) throw error
           }
         }
       }
       const writers = Array.from({ length: WRITERS }, write)
       await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 400))
-      killed.abort()
+      killing.abort()
       await server.kill('SIGKILL')
       await test.forget(server.address)
       await Promise.all(writers)

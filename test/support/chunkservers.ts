@@ -7,7 +7,6 @@ import { createSecretKey, randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Test } from 'tap'
 import type {
   HeartbeatRequest,
   HeartbeatResponse,
@@ -37,6 +36,11 @@ const START_MS = 20_000
 export const header = Buffer.alloc(40, 5)
 
 const executable = fileURLToPath(new URL('../../bin/dfs-chunkserver.js', import.meta.url))
+
+/** Whatever ends what was started: a test, or a benchmark. */
+export interface Owner {
+  teardown(end: () => Promise<unknown>): void
+}
 
 /** One chunkserver process. */
 export class ServerProcess {
@@ -76,7 +80,7 @@ export class ServerProcess {
 
 export class ChunkserverTest {
   readonly certificates: Certificates
-  readonly #t: Test
+  readonly #owner: Owner
   readonly #key = createSecretKey(randomBytes(32))
   readonly #dialer = new Dialer({ log: silent })
   readonly #peers = new Map<string, Peer>()
@@ -89,15 +93,15 @@ export class ChunkserverTest {
   /** Answers the next heartbeats of a server, in order; after them an empty answer. */
   readonly orders = new Map<number, Partial<HeartbeatResponse>[]>()
 
-  private constructor(t: Test, certificates: Certificates) {
-    this.#t = t
+  private constructor(owner: Owner, certificates: Certificates) {
+    this.#owner = owner
     this.certificates = certificates
   }
 
-  static async create(t: Test): Promise<ChunkserverTest> {
-    const test = new ChunkserverTest(t, await Certificates.create())
+  static async create(owner: Owner): Promise<ChunkserverTest> {
+    const test = new ChunkserverTest(owner, await Certificates.create())
     await test.startMetadata()
-    t.teardown(async () => {
+    owner.teardown(async () => {
       await test.#dialer.close()
       await test.stopMetadata()
     })
@@ -133,15 +137,16 @@ export class ChunkserverTest {
   launch(directory: string, ...args: string[]): ServerProcess {
     const token = join(directory, '..', 'join-token')
     writeFileSync(token, this.joinToken())
+    const level = args.some((arg) => arg.startsWith('--log-level')) ? [] : ['--log-level=debug']
     const server = new ServerProcess(directory, [
+      ...level,
       `--metadata=${this.metadataAddress}`,
       '--rack=r1',
       '--listen=127.0.0.1:0',
       `--token-file=${token}`,
-      '--log-level=debug',
       ...args,
     ])
-    this.#t.teardown(async () => server.kill())
+    this.#owner.teardown(async () => server.kill())
     return server
   }
 
