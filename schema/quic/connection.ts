@@ -54,7 +54,6 @@ export class QuicConnection implements Connection, Served {
   readonly #liveness: Liveness
   readonly #acks = new AckPolicy()
   readonly #path: PathSize
-  #peerId: Uint8Array | undefined
 
   constructor(options: ConnectionOptions) {
     const { native, endpoint, role } = options
@@ -82,7 +81,10 @@ export class QuicConnection implements Connection, Served {
       this.#endResolve = resolve
     })
     for (const id of options.ids) endpoint.register(id, this)
-    if (role === 'client') endpoint.onRefused(this.#onRefused)
+    if (role === 'client') {
+      endpoint.attach(this)
+      endpoint.onRefused(this.#onRefused)
+    }
     endpoint.schedule(this)
   }
 
@@ -224,14 +226,10 @@ export class QuicConnection implements Connection, Served {
   #checkHandshake(nowMs: number): void {
     if (this.#native.isEstablished()) {
       this.#established = true
-      this.#peerId = this.#native.destinationId()
-      this.#path.start(this.#peerId, nowMs)
-      const chain = this.#native.peerCertChain()
-      const leaf = chain?.[0]
+      this.#path.start(this.#native.destinationId(), nowMs)
+      this.#dropFirstIds()
+      const leaf = this.#native.peerCertChain()?.[0]
       if (leaf !== undefined) this.peer.name = certificateName(leaf)
-      // A restarted server names the id that we send to when it says that it does not know it.
-      if (this.#options.role === 'client') this.#endpoint.register(this.#peerId, this)
-      else this.#dropFirstIds()
       this.#liveness.heard(nowMs)
       this.#options.onEstablished(this)
     } else if (nowMs >= this.#handshakeDueMs) {
@@ -380,7 +378,6 @@ export class QuicConnection implements Connection, Served {
     this.#over = true
     this.#timer.stop()
     for (const id of this.#options.ids) this.#endpoint.unregister(id)
-    if (this.#peerId !== undefined) this.#endpoint.unregister(this.#peerId)
     this.session.fail(error)
     this.#options.onOver(this)
     this.#endResolve(reason)

@@ -2,7 +2,6 @@
  * The connecting end. Each connection has a UDP socket of its own, connected to the server's address:
  * the kernel then routes once, drops what others send, and says when nobody listens there.
  */
-import { randomBytes } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import quiche from '@matrixai/quic/native/quiche.js'
@@ -18,6 +17,13 @@ import { Endpoint } from './endpoint.ts'
 import { quicLimits } from './limits.ts'
 import { QuicPeer } from './peer.ts'
 import { Settings } from './settings.ts'
+
+/**
+ * A client needs no connection id, its socket tells. Without one there is nothing to exchange for
+ * others either: a listener refuses clients that have one, and is safe from what quiche 0.18 gets
+ * wrong about retiring ids (CVE-2024-1410, CVE-2025-7054).
+ */
+const NO_ID = new Uint8Array(0)
 
 /** What one attempt to connect needs. */
 export interface DialOptions {
@@ -129,10 +135,9 @@ export class Dialer {
       windowBytes: quicLimits.connectionWindowBytes,
       ...(options.alpn === undefined ? {} : { alpn: options.alpn }),
     })
-    const id = randomBytes(quicLimits.connectionIdBytes)
     const native = quiche.Connection.connect(
       options.serverName ?? null,
-      id,
+      NO_ID,
       endpoint.local,
       remote,
       config,
@@ -144,7 +149,7 @@ export class Dialer {
       endpoint,
       role: 'client',
       remote,
-      ids: [id],
+      ids: [],
       methods: options.methods,
       log: options.log,
       counted: () => undefined,

@@ -37,6 +37,7 @@ export class Endpoint {
   readonly #socket: Socket
   readonly #connected: boolean
   #refused: ((error: Error) => void) | undefined
+  #sole: Served | undefined
   readonly #byId = new Map<string, Served>()
   #dirty: Served[] = []
   #tickPlanned = false
@@ -109,6 +110,11 @@ export class Endpoint {
 
   onStranger(stranger: Stranger): void {
     this.#stranger = stranger
+  }
+
+  /** All datagrams of a connected socket belong to one connection. */
+  attach(served: Served): void {
+    this.#sole = served
   }
 
   /** Hears what the network says about a connected socket's other end, e.g. that it is not there. */
@@ -203,6 +209,11 @@ export class Endpoint {
   readonly #onMessage = (datagram: Buffer, from: RemoteInfo): void => {
     const first = datagram[0]
     if (first === undefined) return
+    if (this.#sole !== undefined) {
+      this.#sole.receive(datagram, from)
+      this.schedule(this.#sole)
+      return
+    }
     let id: string
     if ((first & LONG_HEADER) === 0) {
       const end = SHORT_HEADER_CID_AT + quicLimits.connectionIdBytes

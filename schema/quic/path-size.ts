@@ -9,6 +9,7 @@ import { quicLimits } from './limits.ts'
 import { PathProbe } from './path-probe.ts'
 import {
   parseSideMessage,
+  sideMessageId,
   PROBE,
   PROBE_SEEN,
   SIDE_HEADER_BYTES,
@@ -83,7 +84,8 @@ export class PathSize {
     } else if (kind === PROBE_SEEN && this.#probe?.seen({ nonce, size }, nowMs) === true) {
       this.datagramBytes = this.#probe.size
     }
-    return kind === UNKNOWN_CONNECTION
+    // It names the connection that the peer does not know, which is how we address it.
+    return kind === UNKNOWN_CONNECTION && sideMessageId(datagram).equals(this.#peerId)
   }
 
   #send(bytes: number, message: SideMessage, { port, host }: HostPort): void {

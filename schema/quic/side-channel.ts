@@ -43,6 +43,11 @@ export function parseSideMessage(datagram: Buffer): SideMessage | undefined {
   }
 }
 
+/** The connection id in a message that `parseSideMessage` accepts. */
+export function sideMessageId(datagram: Buffer): Buffer {
+  return datagram.subarray(ID_AT, NONCE_AT)
+}
+
 /** Writes a message into `out`; what of `out` follows the header is padding and becomes zero. */
 export function writeSideMessage(out: Buffer, id: Uint8Array, message: SideMessage): void {
   out.fill(0)

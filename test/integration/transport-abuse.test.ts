@@ -5,7 +5,10 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import quiche from '@matrixai/quic/native/quiche.js'
 import t, { type Test } from 'tap'
+import { createConfig } from '../../schema/quic/config.ts'
+import { Settings } from '../../schema/quic/settings.ts'
 import type { QuicConnection } from '../../schema/quic/connection.ts'
 import type { Listener, Peer } from '../../schema/quic/api.ts'
 import { encodeFrame, FRAME_HEADER_BYTES, parseFrameHeader } from '../../schema/rpc/frame.ts'
@@ -13,7 +16,16 @@ import { MethodTable } from '../../schema/rpc/method-table.ts'
 import { NOTHING, STOPPED, type StreamPort } from '../../schema/rpc/stream-port.ts'
 import { STATUS } from '../../schema/wire/status.ts'
 import { Worker } from '../support/network.ts'
-import { echo, method, MIB, pair, testService, until, upload } from '../support/transport.ts'
+import {
+  echo,
+  method,
+  MIB,
+  pair,
+  SERVER_NAME,
+  testService,
+  until,
+  upload,
+} from '../support/transport.ts'
 
 const patient = { timeout: 180_000 }
 const hello = Buffer.from('hello')
@@ -265,6 +277,38 @@ t.test('a client cannot open more streams than it is allowed', async (t) => {
   port.wake()
   t.ok(opened <= 1_024, `${opened} streams`)
   t.ok(await until(() => ([...listener.connections][0]?.stats().requestsOpen ?? 0) >= opened - 1))
+})
+
+t.test('a client that has a connection id of its own is not answered', async (t) => {
+  const { listener, certificates } = await pair(t)
+  const socket = await boundSocket(t)
+  const port = Number(listener.address.split(':')[1])
+  const config = createConfig({
+    role: 'client',
+    identity: undefined,
+    caPem: certificates.caPem,
+    datagramBytesMax: 1_350,
+    windowBytes: MIB,
+    settings: new Settings(),
+  })
+  const [local, remote] = [socket.address().port, port].map((at) => ({
+    host: '127.0.0.1',
+    port: at,
+  }))
+  if (local === undefined || remote === undefined) throw new Error('no address')
+  let answers = 0
+  socket.on('message', () => answers++)
+  for (const id of [Buffer.alloc(8, 1), Buffer.alloc(0)]) {
+    const client = quiche.Connection.connect(SERVER_NAME, id, local, remote, config)
+    const first = Buffer.alloc(1_350)
+    const out = client.send(first)
+    socket.send(first.subarray(0, out?.[0]), port, '127.0.0.1')
+    if (id.length > 0) {
+      t.ok(await until(() => listener.stats().ignoredDatagrams === 1))
+      t.equal(answers, 0)
+    }
+  }
+  t.ok(await until(() => answers > 0), 'as ours are, which have none')
 })
 
 t.test('more payload than a method takes is refused at once', async (t) => {
