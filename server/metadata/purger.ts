@@ -26,6 +26,7 @@ export class Purger {
   readonly #database: Database
   readonly #log: Log
   #holds: Holds | undefined
+  readonly #reaping = new Set<Promise<void>>()
   #work: Promise<void> | undefined
   #again = false
   #stopped = false
@@ -61,6 +62,16 @@ export class Purger {
   async reap(inode: number): Promise<void> {
     const holds = this.#holds
     if (holds === undefined || this.#stopped) return
+    const reaping = this.#reap(inode, holds)
+    this.#reaping.add(reaping)
+    try {
+      await reaping
+    } finally {
+      this.#reaping.delete(reaping)
+    }
+  }
+
+  async #reap(inode: number, holds: Holds): Promise<void> {
     await this.#attempt(`remove orphaned inode ${inode}`, () =>
       this.#database.write({ queues: [inode] }, async (txn) => {
         if (holds.mayBeHeld(inode)) return
@@ -73,10 +84,10 @@ export class Purger {
     )
   }
 
-  /** Waits for the step under way. */
+  /** Waits for what is under way. */
   async stop(): Promise<void> {
     this.#stopped = true
-    await this.#work
+    await Promise.all([this.#work, ...this.#reaping])
   }
 
   async #run(): Promise<void> {

@@ -21,6 +21,9 @@ const LOAD_MS = 700
 
 const NO_BYTES = new Uint8Array(0)
 
+// Processes are started one after the other, on a machine that may be busy.
+t.setTimeout(120_000)
+
 t.test('kill -9 under load loses nothing answered, and doubles nothing', async (t) => {
   const metadata = await MetadataProcess.start(t)
   const profile = await metadata.register('ann', 'a password')

@@ -79,6 +79,9 @@ function checkCommit(request: CommitRequest): void {
   for (const { index, extents } of windows) {
     if (index <= before || index > WINDOW_INDEX_MAX) refuse(`window ${index} after ${before}`)
     before = index
+    if (extents.length > limits.windowExtentsMax) {
+      refuse(`${extents.length} extents for window ${index}; at most ${limits.windowExtentsMax}`)
+    }
     const start = index * limits.chunkBytesMax
     for (const extent of extents) {
       checkExtent(extent)

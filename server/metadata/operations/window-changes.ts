@@ -1,6 +1,7 @@
 /**
  * The windows of a commit: cut, overlaid, compared with the digests that the client seals.
  */
+import { setImmediate } from 'node:timers/promises'
 import type { Extent } from '../../../schema/generated/common.ts'
 import type { CommitRequest, WindowChange } from '../../../schema/generated/metadata.ts'
 import type { InodeRecord, WindowRecord } from '../../../schema/generated/records.ts'
@@ -16,6 +17,9 @@ import type { ChunkChanges } from './chunk-changes.ts'
 
 /** Windows that one commit may cut off whole: 256 GiB. Cutting to nothing has no limit. */
 const WINDOWS_CUT_MAX = 4_096
+
+/** Extents laid into a window without a pause before. */
+const EXTENTS_AT_ONCE = 128
 
 interface Changing {
   readonly request: CommitRequest
@@ -35,6 +39,8 @@ export async function changeWindows(txn: Transaction, changing: Changing): Promi
     request.windows.map(({ index }) => keys.window(content, index)),
   )
   for (const [i, change] of request.windows.entries()) {
+    // Laying thousands of extents over thousands takes milliseconds: others get their turn between.
+    if (change.extents.length > EXTENTS_AT_ONCE) await setImmediate()
     const stored = before[i]?.extents ?? NO_EXTENTS
     const start = change.index * limits.chunkBytesMax
     const kept = start + limits.chunkBytesMax > cut ? truncate(stored, cut - start) : stored

@@ -364,6 +364,14 @@ t.test('refusals', async (t) => {
       'invalidArgument',
       { ...one(a), windows: [{ index: 262_144, extents: [] }] },
     ],
+    [
+      'more extents than a window may have',
+      'invalidArgument',
+      one(
+        a,
+        Array.from({ length: 2_049 }, () => extent(a.chunk, 0, 100)),
+      ),
+    ],
     ['a chunk of no bytes', 'invalidArgument', one({ ...a, length: 0 })],
     ['a chunk named twice', 'invalidArgument', { ...one(a), chunks: [a, a] }],
     [

@@ -1,0 +1,78 @@
+/**
+ * The commands of `dfs-metadata`, as an operator runs them against a running server.
+ */
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { parseCredential } from '../../schema/wire/credential.ts'
+import { MetadataProcess } from '../support/client-metadata.ts'
+
+// Processes are started one after the other, on a machine that may be busy.
+t.setTimeout(120_000)
+
+const executable = fileURLToPath(new URL('../../bin/dfs-metadata.js', import.meta.url))
+const metadata = await MetadataProcess.start(t)
+
+t.test('invitations, join tokens and cards name this cluster and where it is', async (t) => {
+  const texts = {
+    invitation: metadata.command('user', 'add', 'ann', '--quota', '1G'),
+    join: metadata.command('join-token', '--valid', '30m'),
+    cluster: metadata.command('card'),
+  } as const
+  const authorities = new Set<string>()
+  for (const kind of ['invitation', 'join', 'cluster'] as const) {
+    const { addresses, secret, caPem } = parseCredential(texts[kind], kind)
+    t.same(addresses, [metadata.address])
+    t.equal(secret.length, kind === 'cluster' ? 0 : 32)
+    authorities.add(caPem)
+  }
+  t.equal(authorities.size, 1)
+  t.not(
+    metadata.command('user', 'add', 'ann'),
+    texts.invitation,
+    'a new invitation replaces the old',
+  )
+})
+
+t.test('users are listed for people and for programs', async (t) => {
+  await metadata.register('bob', 'a password')
+  t.match(metadata.command('user', 'list'), /ann\tinvited\n\d+\tbob\t0 B no quota, 1 inodes/u)
+  t.match(JSON.parse(metadata.command('user', 'list', '--json')), [
+    { user: 'ann', registered: false },
+    { user: 'bob', registered: true, inodes: 1 },
+  ])
+})
+
+t.test('wrong calls say what is wrong', async (t) => {
+  t.throws(() => metadata.command('user', 'add', 'no/name'), /user name has.*invalidArgument/su)
+  t.throws(() => metadata.command('user', 'add', 'bob'), /registered already.*exists/su)
+  t.throws(() => metadata.command('join-token', '--valid', 'soon'), /not a time/u)
+  t.throws(() => metadata.command('user'), /say add or list/u)
+  t.throws(() => metadata.command('serve', '--unknown'), /exit 64/u)
+})
+
+t.test('a signal ends the server in order, and it comes up again', async (t) => {
+  const dir = join(t.testdir(), 'metadata')
+  const other = new MetadataProcess(dir)
+  other.command('init')
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const child = spawn(
+      process.execPath,
+      [executable, 'serve', '--dir', dir, '--listen', '127.0.0.1:0'],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    )
+    t.teardown(() => child.kill('SIGKILL'))
+    await new Promise((resolve) => child.stdout.once('data', resolve))
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    child.kill(signal)
+    t.equal(await ended, 0, signal)
+  }
+  t.throws(
+    () => other.command('user', 'list'),
+    /connectionRefused/u,
+    'and says when it is not there',
+  )
+})
