@@ -18,7 +18,7 @@ import { TicketKeys } from './ticket-keys.ts'
 import { Topology } from './topology.ts'
 
 /** The meaning of what is in the store; raised with every change that old code would misread. */
-export const SCHEMA_VERSION = 1
+const SCHEMA_VERSION = 1
 const PAGE = 1_000
 
 /**

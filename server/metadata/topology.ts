@@ -12,7 +12,7 @@ import { place, type Candidate, type Random } from './placement.ts'
 /** Milliseconds from heartbeat to heartbeat. */
 export const HEARTBEAT_MS = 1_000
 /** Milliseconds without a heartbeat after which a server counts as dead. */
-export const DEAD_AFTER_MS = 5 * HEARTBEAT_MS
+const DEAD_AFTER_MS = 5 * HEARTBEAT_MS
 
 export interface ServerState {
   readonly record: ServerRecord

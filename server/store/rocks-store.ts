@@ -24,7 +24,7 @@ export interface RocksOptions {
   readonly compression: boolean
 }
 
-export const rocksDefaults: RocksOptions = {
+const rocksDefaults: RocksOptions = {
   cacheBytes: 128 * 1_048_576,
   writeBufferBytes: 64 * 1_048_576,
   compression: true,

@@ -8,7 +8,7 @@ import { counterNames } from '../store/counters.ts'
 import type { ServerState } from '../topology.ts'
 
 /** The version that `dfs status` shows. */
-export const VERSION = '0.1.0'
+const VERSION = '0.1.0'
 
 export function clusterStatus(services: Services): ClusterStatusResponse {
   const { database, policy, topology, startedNs } = services
