@@ -27,6 +27,8 @@ const NO_EXTENTS: readonly Extent[] = []
 const NO_BYTES = new Uint8Array(0)
 /** Windows of one file whose extents are kept; at most 2048 extents each, mostly one. */
 const WINDOWS_KEPT_MAX = 256
+/** Requests under way for the windows of one large file. */
+const REQUESTS_AT_ONCE = 16
 /** How often content is asked for again because it changed meanwhile. */
 const ATTEMPTS_MAX = 8
 
@@ -43,6 +45,8 @@ export class CommittedContent {
   #manifest: Manifest | undefined
   /** In the order in which they came; the oldest goes first. */
   readonly #windows = new Map<number, readonly Extent[]>()
+  /** Windows asked for at once; fewer when they have too many extents for one answer. */
+  #perRequest: number = limits.windowsPerRequestMax
   readonly #loading = new Map<number, Promise<void>>()
 
   /** `inode` is verified. */
@@ -147,10 +151,8 @@ export class CommittedContent {
       if (this.#manifest !== undefined) {
         if (window === undefined || this.window(window) !== undefined) return
         await this.#loadShared(window, 1)
-      } else if (this.windowCount <= limits.windowsPerRequestMax) {
-        await this.#loadShared(0, limits.windowsPerRequestMax)
       } else {
-        await this.#loadManifest()
+        await this.#loadWhole()
       }
     }
     throw new DfsError(
@@ -203,19 +205,36 @@ export class CommittedContent {
     this.#context.locations.learn(response)
   }
 
+  /** Makes the manifest known, and with it the windows of a file that has few of them. */
+  async #loadWhole(): Promise<void> {
+    try {
+      if (this.windowCount <= this.#perRequest) await this.#loadShared(0, this.#perRequest)
+      else await this.#loadManifest()
+    } catch (error) {
+      const tooMany = error instanceof DfsError && error.code === 'frameTooLarge'
+      if (!tooMany || this.#perRequest === 1) throw error
+      this.#perRequest = Math.floor(this.#perRequest / 2)
+    }
+  }
+
   /** Digests of all windows of a file that has more of them than one answer holds. */
   async #loadManifest(): Promise<void> {
     const manifest: Manifest = new Map()
     const { version } = this.#inode.attributes
-    const perRequest = limits.windowsPerRequestMax
-    for (let first = 0; first < this.windowCount; first += perRequest) {
-      const response = await this.#readWindows(first, perRequest)
-      this.adopt(response.inode)
-      // An answer that a newer one overtook would mix two versions.
-      if (response.inode.attributes.version !== version) return
-      if (this.#inode.attributes.version !== version) return
-      for (const [index, extents] of checkedWindows(response, first, perRequest)) {
-        manifest.set(index, windowDigest(extents))
+    const count = this.#perRequest
+    for (let first = 0; first < this.windowCount; first += count * REQUESTS_AT_ONCE) {
+      const firsts = Array.from({ length: REQUESTS_AT_ONCE }, (_, index) => first + index * count)
+      const requests = firsts.filter((at) => at < this.windowCount)
+      const answers = requests.map(async (at) => this.#readWindows(at, count))
+      await Promise.allSettled(answers)
+      for (const [index, response] of (await Promise.all(answers)).entries()) {
+        this.adopt(response.inode)
+        // An answer that a newer one overtook would mix two versions.
+        if (response.inode.attributes.version !== version) return
+        if (this.#inode.attributes.version !== version) return
+        for (const [at, extents] of checkedWindows(response, requests[index] ?? 0, count)) {
+          manifest.set(at, windowDigest(extents))
+        }
       }
     }
     this.#verifyManifest(manifest)
