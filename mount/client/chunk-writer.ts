@@ -23,7 +23,7 @@ import type { ServerHealth } from './server-health.ts'
 import type { BudgetHolder, WriteBudget } from './write-budget.ts'
 
 /** Failed attempts to store a chunk, and milliseconds of failing, after which it is given up. */
-const FAILURES_MAX = 40
+const FAILURES_MAX = 120
 const FAILING_MS_MAX = 60_000
 /**
  * Milliseconds after which an unfinished chunk should be finished: half of what a plan lives. Not
