@@ -4,10 +4,12 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import RocksDb from 'rocksdb'
 import t, { type Test } from 'tap'
 import { limits } from '../../../../schema/wire/limits.ts'
 import { chunkPath } from '../../../../server/chunkserver/chunk-file-writer.ts'
 import { DiskChunkStore } from '../../../../server/chunkserver/disk-chunk-store.ts'
+import { keys } from '../../../../server/chunkserver/index-keys.ts'
 import { recoverFiles, removeTemporaryFiles } from '../../../../server/chunkserver/recover-files.ts'
 import {
   chunkStoreConforms,
@@ -138,6 +140,33 @@ t.test('what a crash leaves is removed or set aside, never served', async (t) =>
   await store.close()
 })
 
+t.test('a damaged index record is contained, and made good from the file', async (t) => {
+  const directory = t.testdir()
+  const before = await openStore(directory)
+  const bytes = randomBytes(2 * BLOCK)
+  for (const chunk of [1, 2]) await put(before, chunk, bytes)
+  for (const chunk of [3, 4]) await put(before, chunk, bytes.subarray(BLOCK))
+  await before.close()
+  await overwrite(join(directory, 'index'), [keys.record(1), keys.record(3), keys.payload(4)])
+
+  const store = await openStore(directory)
+  for (const chunk of [1, 3, 4]) {
+    await t.rejects(get(store, chunk), { code: 'chunkCorrupt' })
+    await t.rejects(put(store, chunk, bytes), { code: 'chunkCorrupt' })
+  }
+  t.ok((await get(store, 2)).equals(bytes))
+  t.same(await recoverFiles(store, silent, never), { files: 2, indexed: 1, lost: 0 })
+  t.ok((await get(store, 1)).equals(bytes), 'a file holds all that its record said')
+  await store.markDamaged(3, 'its index record is damaged')
+  t.same(await store.damaged(0, 9), [3, 4])
+  t.same(await store.delete([3, 4]), [3, 4])
+  await put(store, 3, bytes)
+  await store.close()
+  const after = await openStore(directory)
+  t.same(after.totals, { chunks: 3, sealedBytes: 6 * BLOCK }, 'counted anew')
+  await after.close()
+})
+
 t.test('more chunks are read in turns than files stay open', async (t) => {
   const { store } = await openFor(t)
   const count = 600
@@ -159,6 +188,22 @@ t.test('one directory belongs to one process', async (t) => {
   const directory = join(store.paths.root, '..')
   await t.rejects(openStore(directory), { code: 'directoryInUse' })
 })
+
+/** Puts rubbish in the place of records, beneath the store that checks them. */
+async function overwrite(index: string, records: readonly Buffer[]): Promise<void> {
+  const db = new RocksDb(index)
+  const done = (run: (callback: (error?: Error | null) => void) => void): Promise<void> =>
+    new Promise((resolve, reject) => {
+      run((error) => {
+        if (error) reject(error)
+        else resolve()
+      })
+    })
+  await done((callback) => db.open({}, callback))
+  const rubbish = records.map((key) => ({ type: 'put' as const, key, value: randomBytes(30) }))
+  await done((callback) => db.batch(rubbish, { sync: true }, callback))
+  await done((callback) => db.close(callback))
+}
 
 function flip(path: string, at: number): void {
   const file = readFileSync(path)
