@@ -11,7 +11,8 @@ import type { TlsIdentity } from '../rpc/api.ts'
 import { quicLimits } from './limits.ts'
 import type { Settings } from './settings.ts'
 
-export const ALPN = 'dfs/1'
+/** The protocol and its version, agreed on in the handshake. */
+const ALPN = 'dfs/1'
 
 export interface ConfigOptions {
   readonly role: 'client' | 'server'
@@ -22,7 +23,7 @@ export interface ConfigOptions {
   readonly settings: Settings
   /** Bytes that the peer may send before somebody reads them. */
   readonly windowBytes: number
-  /** For tests of negotiation only; else {@link ALPN}. */
+  /** For tests of negotiation only; `dfs/1` otherwise. */
   readonly alpn?: string
 }
 

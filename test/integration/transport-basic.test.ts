@@ -147,6 +147,21 @@ t.test('a server is trusted only with the pinned authority and its name', async 
   t.same(Buffer.from(await another({ serverName: undefined }).call(echo, hello)), hello)
 })
 
+t.test('another version of the protocol is told apart from an untrusted server', async (t) => {
+  const { dialer, listener, certificates } = await pair(t)
+  const connecting = dialer.connect(listener.address, {
+    serverName: SERVER_NAME,
+    caPem: certificates.caPem,
+    identity: undefined,
+    methods: new MethodTable(),
+    log: silent,
+    timeoutMs: 3_000,
+    signal: new AbortController().signal,
+    alpn: 'dfs/0',
+  })
+  await t.rejects(connecting, { code: 'versionMismatch' })
+})
+
 t.test('an unknown method and a handler that fails are errors with their cause', async (t) => {
   const failing = method(50)
   const buggy = method(51)

@@ -244,6 +244,7 @@ def main():
         return 2
     if a[0] == 'up':
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        libc.prctl(1, signal.SIGTERM)              # PR_SET_PDEATHSIG: a killed test leaves no switch
         signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
         mtu = a.pop(2)[4:] if a[2:] and a[2].startswith('mtu=') else '1500'
         Switch(a[1], a[2:] or ['a', 'b'], mtu).up()
