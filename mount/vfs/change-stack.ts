@@ -13,6 +13,8 @@ import type { PendingChunk } from './pending-chunk.ts'
 
 const WINDOW_BYTES = limits.chunkBytesMax
 const NO_EXTENTS: readonly Extent[] = []
+/** Windows whose folded extents are kept. */
+const VISIBLE_WINDOWS_MAX = 256
 
 export interface Layer {
   /** Everything below this layer ends here at the latest; undefined when nothing was cut. */
@@ -26,7 +28,7 @@ export interface Layer {
   /** Nanoseconds: an mtime that was set after the last change of content. */
   mtimeSet: bigint | undefined
   /** Normalised extents by window. */
-  readonly extents: Map<number, readonly Extent[]>
+  readonly extents: Map<number, Extent[]>
   /** Chunks that `extents` name and that no commit has named yet. */
   readonly chunks: Map<number, PendingChunk>
 }
@@ -58,7 +60,8 @@ export class ChangeStack {
   readonly #frozen: Layer[] = []
   #current = emptyLayer()
   /** Folded extents of windows that were asked for, while base and layers stay as they are. */
-  readonly #visible = new Map<number, readonly Extent[]>()
+  readonly #visible = new Map<number, Extent[]>()
+  #currentExtents = 0
 
   /** The oldest frozen layer: the next to be committed. */
   get oldest(): Layer | undefined {
@@ -80,6 +83,11 @@ export class ChangeStack {
   /** Chunks of the current layer. */
   get currentChunks(): number {
     return this.#current.chunks.size
+  }
+
+  /** Extents that were added to the current layer. */
+  get currentExtents(): number {
+    return this.#currentExtents
   }
 
   sizeOver(baseSize: number): number {
@@ -140,8 +148,9 @@ export class ChangeStack {
     invariant(offset + length <= WINDOW_BYTES, 'an extent lies in one window')
     const added = { chunk: chunk.id, offset, length, chunkOffset }
     const layer = this.#current
-    layer.extents.set(window, laidOver(layer.extents.get(window) ?? NO_EXTENTS, added))
+    layer.extents.set(window, laidOver(layer.extents.get(window) ?? [], added))
     layer.chunks.set(chunk.id, chunk)
+    this.#currentExtents++
     layer.extendTo = Math.max(layer.extendTo, position + length)
     if (layer.changedAtMs === 0) layer.changedAtMs = nowMs
     const visible = this.#visible.get(window)
@@ -161,9 +170,11 @@ export class ChangeStack {
     if (known !== undefined) return known
     let list = base
     for (const layer of this.#frozen) list = extentsAfter(layer, window, list)
-    list = extentsAfter(this.#current, window, list)
-    this.#visible.set(window, list)
-    return list
+    // A list of its own: it grows with the current layer, and so does the layer's.
+    const folded = [...extentsAfter(this.#current, window, list)]
+    if (this.#visible.size >= VISIBLE_WINDOWS_MAX) this.#visible.clear()
+    this.#visible.set(window, folded)
+    return folded
   }
 
   /** To be called when the committed content changed under the layers. */
@@ -193,14 +204,14 @@ export class ChangeStack {
   freeze(): boolean {
     if (layerIsEmpty(this.#current)) return false
     this.#frozen.push(this.#current)
-    this.#current = emptyLayer()
+    this.#begin()
     return true
   }
 
   /** Puts whole new content of a small file on top; the current layer is part of it. */
   freezeInline(content: Buffer): void {
     const layer = this.#current
-    this.#current = emptyLayer()
+    this.#begin()
     layer.truncateTo = content.length
     layer.extendTo = content.length
     layer.inline = content
@@ -217,8 +228,13 @@ export class ChangeStack {
   /** Forgets everything, frozen or not. */
   clear(): void {
     this.#frozen.length = 0
-    this.#current = emptyLayer()
+    this.#begin()
     this.#visible.clear()
+  }
+
+  #begin(): void {
+    this.#current = emptyLayer()
+    this.#currentExtents = 0
   }
 
   /** A chunk that could not be stored: what it held is lost, what was there before shows again. */
@@ -283,17 +299,19 @@ function hidesBelow(layer: Layer, window: number): boolean {
   return layer.truncateTo !== undefined && layer.truncateTo <= window * WINDOW_BYTES
 }
 
-/** As `overlay` of one extent, without rebuilding the list when it goes to the end. */
-function laidOver(list: readonly Extent[], added: Extent): readonly Extent[] {
+/** As `overlay` of one extent; changes the list in place when the extent goes to its end. */
+function laidOver(list: Extent[], added: Extent): Extent[] {
   const last = list.at(-1)
-  if (last !== undefined && last.offset + last.length > added.offset) return overlay(list, [added])
+  if (last === undefined) return [added]
+  const end = last.offset + last.length
+  if (end > added.offset) return overlay(list, [added])
   const continues =
-    last !== undefined &&
     last.chunk === added.chunk &&
-    last.offset + last.length === added.offset &&
+    end === added.offset &&
     last.chunkOffset + last.length === added.chunkOffset
-  if (!continues) return [...list, added]
-  return [...list.slice(0, -1), { ...last, length: last.length + added.length }]
+  if (continues) list[list.length - 1] = { ...last, length: last.length + added.length }
+  else list.push(added)
+  return list
 }
 
 function dropUnnamedChunks(layer: Layer): void {

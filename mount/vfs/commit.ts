@@ -61,7 +61,7 @@ export async function commitLayer(
     }
     layer.truncateTo = undefined
     for (const { index } of portion.body.windows) layer.extents.delete(index)
-    for (const [window, extents] of portion.rest) layer.extents.set(window, extents)
+    for (const [window, extents] of portion.rest) layer.extents.set(window, [...extents])
     for (const { chunk } of portion.body.chunks) layer.chunks.delete(chunk)
     file.committed.adoptCommitted(inode, portion.manifest, portion.windows)
     if (layer.extents.size === 0) return
@@ -123,7 +123,7 @@ async function loadBase(file: SharedFile, layer: Layer): Promise<void> {
   const { committed } = file
   for (;;) {
     await committed.load(undefined)
-    const missing = changedWindows(file, layer).find(
+    const missing = nextWindows(file, layer).find(
       (window) => !cutsAll(layer, window) && committed.window(window) === undefined,
     )
     if (missing === undefined && committed.manifest !== undefined) return
@@ -137,15 +137,19 @@ function cutOf({ committed }: SharedFile, { truncateTo }: Layer): number | undef
   return truncateTo !== undefined && truncateTo < size ? truncateTo : undefined
 }
 
-/** Windows that the layer changes, in order; with the one that it cuts in two. */
-function changedWindows(file: SharedFile, layer: Layer): number[] {
-  const windows = new Set(layer.extents.keys())
+/**
+ * Windows that the next portion of the layer changes, in order; with the one that is cut in two, which
+ * must be in the first.
+ */
+function nextWindows(file: SharedFile, layer: Layer): number[] {
+  const inOrder = (a: number, b: number): number => a - b
+  const windows = [...layer.extents.keys()].sort(inOrder)
+  windows.length = Math.min(windows.length, limits.windowsPerRequestMax - 1)
   const truncateTo = cutOf(file, layer)
-  if (truncateTo !== undefined && truncateTo % WINDOW_BYTES !== 0) {
-    const cut = Math.floor(truncateTo / WINDOW_BYTES)
-    if (file.committed.manifest?.has(cut) === true) windows.add(cut)
-  }
-  return [...windows].sort((a, b) => a - b)
+  if (truncateTo === undefined || truncateTo % WINDOW_BYTES === 0) return windows
+  const cut = Math.floor(truncateTo / WINDOW_BYTES)
+  if (windows.includes(cut) || file.committed.manifest?.has(cut) !== true) return windows
+  return [...windows, cut].sort(inOrder)
 }
 
 /** Whether nothing of a window's committed extents is left under the layer. */
@@ -161,7 +165,8 @@ function baseOf(file: SharedFile, layer: Layer, window: number): readonly Extent
 
 /** A window that has too many extents already for even one more to be laid over it. */
 function overfullWindow(file: SharedFile, layer: Layer): number | undefined {
-  for (const [window, added] of layer.extents) {
+  for (const window of nextWindows(file, layer)) {
+    const added = layer.extents.get(window) ?? []
     const base = baseOf(file, layer, window)
     const after = extentsAfter(layer, window, base)
     if (after.length <= limits.windowExtentsMax || layer.truncateTo !== undefined) continue
@@ -197,10 +202,9 @@ function nextPortion(
   const rest = new Map<number, readonly Extent[]>()
   const changes: WindowChange[] = []
   const chunks = new Map<number, NewChunk>()
-  for (const window of changedWindows(file, layer)) {
+  for (const window of nextWindows(file, layer)) {
     const { after, sent, later } = fitting(file, layer, window)
     const named = newChunksOf(sent, layer, stored).filter(({ chunk }) => !chunks.has(chunk))
-    if (changes.length >= limits.windowsPerRequestMax) break
     if (chunks.size + named.length > limits.chunksPerRequestMax) break
     for (const chunk of named) chunks.set(chunk.chunk, chunk)
     const digest = windowDigest(after)

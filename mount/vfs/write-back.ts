@@ -21,6 +21,8 @@ const STREAM_BYTES_MIN = 512 * 1_024
 const CHUNKS_FINISHING_MAX = 4
 /** Chunks that a layer holds before it is committed without being asked. */
 const CHUNKS_PER_COMMIT = 16
+/** Extents after which a layer is committed: what memory and one commit's work are bounded by. */
+const EXTENTS_PER_COMMIT = 16_384
 /** Layers that wait for their commit before writing waits, too. */
 const FROZEN_LAYERS_MAX = 2
 
@@ -136,6 +138,7 @@ export class WriteBack {
       const segment = all ? dirty.first : this.#nextOfRun()
       if (segment === undefined) return
       const window = Math.floor(segment.offset / limits.chunkBytesMax)
+      if (this.#file.changes.currentExtents >= EXTENTS_PER_COMMIT) this.#closePacker()
       const packer = this.#packer
       if (packer !== undefined && fits(packer, segment, all ? undefined : window)) {
         await this.#append(packer, segment)
@@ -192,7 +195,8 @@ export class WriteBack {
     this.#finishing.add(packer)
     void packer.outcome?.then(() => this.#finishing.delete(packer))
     const { changes } = this.#file
-    if (changes.currentChunks < CHUNKS_PER_COMMIT) return
+    const { currentChunks, currentExtents } = changes
+    if (currentChunks < CHUNKS_PER_COMMIT && currentExtents < EXTENTS_PER_COMMIT) return
     changes.freeze()
     void this.#commitFrozen()
   }

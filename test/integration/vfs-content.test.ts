@@ -233,6 +233,32 @@ void t.test('files', async (t) => {
     t.equal(sum(await get(two.fs, '/scattered')), sum(model))
   })
 
+  await t.test('one save of hundreds of windows', async (t) => {
+    const count = 400
+    const handle = await one.fs.create('/windows', 0o644, O_RDWR, OWNER)
+    for (const round of [1, 2]) {
+      for (let index = 0; index < count; index++) {
+        await one.fs.write(handle, Buffer.from(`${round}-${index}`), index * 64 * MIB + round * 100)
+      }
+      await one.fs.fsync(handle)
+    }
+    await one.fs.truncateHandle(handle, 300 * 64 * MIB + 102)
+    await one.fs.write(handle, Buffer.from('begin'), 0)
+    await one.fs.write(handle, Buffer.from('end'), 399 * 64 * MIB)
+    await one.fs.release(handle)
+    const other = await two.fs.open('/windows', O_RDONLY)
+    t.equal((await read(two.fs, other, 0, 5)).toString(), 'begin')
+    for (let index = 0; index < 300; index += 13) {
+      const at = index * 64 * MIB
+      t.equal((await read(two.fs, other, at + 100, 3)).toString(), `1-${index}`.slice(0, 3))
+      t.equal((await read(two.fs, other, at + 200, 3)).toString(), `2-${index}`.slice(0, 3))
+    }
+    t.equal((await read(two.fs, other, 300 * 64 * MIB + 100, 4)).toString('latin1'), '1-\0\0')
+    t.equal((await read(two.fs, other, 350 * 64 * MIB + 100, 3)).toString('latin1'), '\0\0\0')
+    t.equal((await read(two.fs, other, 399 * 64 * MIB, 9)).toString(), 'end')
+    await two.fs.release(other)
+  })
+
   await t.test('a file of too many pieces is rewritten in the background', async (t) => {
     const path = '/pieces'
     const model = randomBytes(4 * MIB)
