@@ -14,6 +14,9 @@ import type { CheckResult } from '../../server/chunkserver/check.ts'
 import { ChunkserverTest } from '../support/chunkservers.ts'
 
 const BLOCK = limits.sealedBlockBytes
+
+t.setTimeout(120_000)
+
 const executable = fileURLToPath(new URL('../../bin/dfs-chunkserver.js', import.meta.url))
 
 /** Runs to its end without blocking, since the test itself plays the metadata server. */

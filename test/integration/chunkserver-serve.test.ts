@@ -13,6 +13,9 @@ import { ChunkserverTest, header, type ServerProcess } from '../support/chunkser
 import { until } from '../support/transport.ts'
 
 const BLOCK = limits.sealedBlockBytes
+
+t.setTimeout(120_000)
+
 const test = await ChunkserverTest.create(t)
 const base = t.testdir()
 const servers: ServerProcess[] = []
