@@ -206,6 +206,7 @@ export class QuicConnection implements Connection, Served {
     }
     if (!this.#established) this.#checkHandshake(nowMs)
     if (this.#established) this.#serve(nowMs)
+    if (this.#isOver()) return false
     if (this.#mayWait(nowMs)) return true
     const more = this.#transmit()
     if (this.#native.isDraining() || this.#native.isClosed()) {
@@ -221,6 +222,11 @@ export class QuicConnection implements Connection, Served {
   #mayWait(nowMs: number): boolean {
     if (!this.#established || this.#streams.touched || nowMs >= this.#timer.atMs) return false
     return this.#acks.mayWait()
+  }
+
+  /** What it serves may have closed the connection meanwhile. */
+  #isOver(): boolean {
+    return this.#over
   }
 
   #checkHandshake(nowMs: number): void {

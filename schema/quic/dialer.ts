@@ -7,7 +7,6 @@ import { isIP } from 'node:net'
 import quiche from '@matrixai/quic/native/quiche.js'
 import type { Log, TlsIdentity } from '../rpc/api.ts'
 import type { MethodTable } from '../rpc/method-table.ts'
-import { invariant } from '../wire/invariant.ts'
 import { DfsError } from '../wire/status.ts'
 import { formatAddress, parseAddress, type HostPort } from './address.ts'
 import type { Peer, PeerOptions, TransportSettings } from './api.ts'
@@ -50,9 +49,9 @@ export class Dialer {
     this.#settings = new Settings(options.transport)
   }
 
-  /** A peer; nothing is sent before it is used. */
+  /** A peer; nothing is sent before it is used. Throws DfsError `shuttingDown` once closed. */
   peer(options: PeerOptions): Peer {
-    invariant(!this.#closed, 'a closed dialer makes no peers')
+    if (this.#closed) throw new DfsError('shuttingDown', 'connections are being closed for good')
     const peer = new QuicPeer(this, options, () => this.#peers.delete(peer))
     this.#peers.add(peer)
     return peer
@@ -66,19 +65,37 @@ export class Dialer {
   }
 
   /**
-   * Connects to one address. Rejects with a DfsError: `connectionRefused` (nobody answered in time,
-   * no such name, no route), `serverUntrusted`, `versionMismatch`, `forbidden`, `cancelled`.
+   * Connects to `host:port`; of a name with several addresses, to the first that answers. Rejects
+   * with a DfsError: `connectionRefused` (nobody answered in time, no such name, no route),
+   * `serverUntrusted`, `versionMismatch`, `forbidden`, `cancelled`.
    */
   async connect(address: string, options: DialOptions): Promise<QuicConnection> {
-    const started = performance.now()
-    const remote = await resolveAddress(parseAddress(address))
+    const endMs = performance.now() + options.timeoutMs
+    const remotes = await resolveAddress(parseAddress(address))
+    let failure: unknown
+    for (const [index, remote] of remotes.entries()) {
+      const shareMs = (endMs - performance.now()) / (remotes.length - index)
+      try {
+        return await this.#attempt(remote, options, Math.max(1, shareMs))
+      } catch (error) {
+        failure = error
+        if (!(error instanceof DfsError) || error.code !== 'connectionRefused') throw error
+      }
+    }
+    throw failure
+  }
+
+  async #attempt(
+    remote: HostPort,
+    options: DialOptions,
+    timeoutMs: number,
+  ): Promise<QuicConnection> {
     const endpoint = await Endpoint.connect(remote, options.log)
     if (options.signal.aborted) {
       await endpoint.close()
-      throw new DfsError('cancelled', `the attempt to reach ${address} was given up`)
+      throw new DfsError('cancelled', `the attempt to reach ${remote.host} was given up`)
     }
-    const left = options.timeoutMs - (performance.now() - started)
-    return this.#handshake(endpoint, remote, options, Math.max(1, left))
+    return this.#handshake(endpoint, remote, options, timeoutMs)
   }
 
   async #handshake(
@@ -95,7 +112,7 @@ export class Dialer {
       reject(
         new DfsError(
           'connectionRefused',
-          `nobody answered at ${formatAddress(remote)} within ${Math.round(options.timeoutMs)} ms${why}: ` +
+          `nobody answered at ${formatAddress(remote)} within ${Math.round(timeoutMs)} ms${why}: ` +
             'is the server running, and reachable by UDP?',
         ),
       )
@@ -163,19 +180,15 @@ export class Dialer {
   }
 }
 
-/** Looks a host name up; numeric addresses pass. */
-async function resolveAddress({ host, port }: HostPort): Promise<HostPort> {
-  if (isIP(host) !== 0) return { host, port }
+/** Looks a host name up, all of its addresses; a numeric address is itself. */
+async function resolveAddress({ host, port }: HostPort): Promise<HostPort[]> {
+  if (isIP(host) !== 0) return [{ host, port }]
   try {
-    return { host: (await lookup(host)).address, port }
+    const found = await lookup(host, { all: true })
+    return found.map(({ address }) => ({ host: address, port }))
   } catch (error) {
-    throw new DfsError(
-      'connectionRefused',
-      `no address for the host name ${host}: ${String(error)}`,
-      {
-        cause: error,
-      },
-    )
+    const why = `no address for the host name ${host}: ${String(error)}; check the name`
+    throw new DfsError('connectionRefused', why, { cause: error })
   }
 }
 

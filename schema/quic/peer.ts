@@ -15,7 +15,7 @@ import type { QuicConnection } from './connection.ts'
 import type { Dialer } from './dialer.ts'
 
 /** Milliseconds for one address to complete its handshake. */
-const ATTEMPT_MS = 3_000
+const ATTEMPT_MS = 5_000
 /** Milliseconds before the next address is tried beside those under way. */
 const HEAD_START_MS = 400
 const BACKOFF_MS_MIN = 100

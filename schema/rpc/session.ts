@@ -125,6 +125,7 @@ export class Session implements CallOwner, ServingOwner {
 
   /** The transport has bytes, an end or a reset for the stream. */
   readable(id: number): void {
+    if (this.#error !== undefined) return
     let call = this.#calls.get(id)
     if (call === undefined) {
       // A stream of ours that is not known here any more was given up and forgotten.

@@ -278,3 +278,35 @@ t.test('IPv6 works as IPv4 does', async (t) => {
   t.match(listener.address, /^\[::1\]:\d+$/u)
   t.same(Buffer.from(await peer.call(echo, hello)), hello)
 })
+
+t.test('one listener serves both families, and names are looked up', async (t) => {
+  const { another, listener } = await pair(t, { listen: { address: '[::]:0' } })
+  const port = listener.address.slice(listener.address.lastIndexOf(':') + 1)
+  for (const host of ['127.0.0.1', '[::1]', 'localhost']) {
+    const peer = another({ addresses: [`${host}:${port}`] })
+    t.same(Buffer.from(await peer.call(echo, hello)), hello, host)
+  }
+  const lost = another({ addresses: [`nowhere.invalid:${port}`] })
+  await t.rejects(lost.call(echo, hello), { code: 'connectionRefused', message: /nowhere/u })
+})
+
+t.test('a handler may close its own connection', async (t) => {
+  const service = testService()
+  service.handle(method(95), (_request, call) => {
+    void call.connection.close()
+    return hello
+  })
+  const { peer, listener } = await pair(t, { listen: { service } })
+  const calls = [peer.call(method(95), hello), peer.call(echo, hello), peer.call(stall, hello)]
+  const ends = await Promise.allSettled(calls)
+  t.equal(ends.at(-1)?.status, 'rejected')
+  t.equal(listener.connections.size, 0)
+  t.same(Buffer.from(await peer.call(echo, hello)), hello, 'the next call has a new connection')
+})
+
+t.test('a name with several addresses is tried in all of them', async (t) => {
+  // localhost has an IPv6 address as well on most machines; the server listens on IPv4 only.
+  const { another, listener } = await pair(t)
+  const peer = another({ addresses: [`localhost:${listener.address.split(':')[1]}`] })
+  t.same(Buffer.from(await peer.call(echo, hello)), hello)
+})
