@@ -219,7 +219,8 @@ export class Writer implements ChunkWriter, BudgetHolder {
     } catch (error) {
       if (blamesServer(error) && !upload.suspended && !this.#abort.signal.aborted) {
         this.#excluded.add(first)
-        health.failed(first)
+        if (isBusy(error)) health.ended(first)
+        else health.failed(first)
       } else {
         health.ended(first)
       }
@@ -240,6 +241,7 @@ export class Writer implements ChunkWriter, BudgetHolder {
           : `${failure.detail} [${statusFromWire(failure.status)}]`
       reasons.push(`chunkserver ${id}: ${why}`)
       this.#excluded.add(id)
+      if (failure !== undefined && statusFromWire(failure.status) === 'tooManyRequests') continue
       this.#parts.health.began(id)
       this.#parts.health.failed(id)
     }
@@ -264,6 +266,11 @@ export class Writer implements ChunkWriter, BudgetHolder {
 
 function isChain(servers: ServerAddress[]): servers is [ServerAddress, ...ServerAddress[]] {
   return servers.length > 0
+}
+
+/** Refused for the moment, perhaps only this chunk: no reason to keep other chunks away. */
+function isBusy(error: unknown): boolean {
+  return error instanceof DfsError && error.code === 'tooManyRequests'
 }
 
 /** Whether a failed request says something about the server rather than about the request. */

@@ -4,6 +4,7 @@
  * It is refilled before it is empty, and larger the faster plans are taken. Plans are kept for a
  * short time only: where to put a chunk is decided by what is free and alive at that moment.
  */
+import { performance } from 'node:perf_hooks'
 import type { ChunkPlan, PlanRequest } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
 import { DfsError } from '../../schema/wire/status.ts'
@@ -83,13 +84,14 @@ export class PlanStock {
   }
 
   #takeKept(): ChunkPlan | undefined {
-    const oldestMs = Date.now() - AGE_MAX_MS
+    const oldestMs = performance.now() - AGE_MAX_MS
     for (;;) {
       const kept = this.#kept.shift()
       if (kept === undefined) return undefined
       if (kept.gotMs < oldestMs) {
         this.#target = Math.max(STOCK_MIN, Math.floor(this.#target / 2))
-      } else if (!kept.plan.servers.some((server) => this.#health.isFailing(server.id))) {
+      } else if (!kept.plan.servers.some(({ id }) => this.#health.failedSince(id, kept.gotMs))) {
+        // A plan made after the failure is taken as it is: the planner had no better one.
         return kept.plan
       }
     }
@@ -113,7 +115,7 @@ export class PlanStock {
     const wanted = { count, chunk: 0, ticket: NO_TICKET }
     const plans = await this.#plansAvoiding(this.#health.failing(), wanted)
     if (plans.length === 0) throw new DfsError('internal', 'the metadata server gave no chunk plan')
-    const gotMs = Date.now()
+    const gotMs = performance.now()
     for (const plan of plans) this.#kept.push({ plan, gotMs })
   }
 

@@ -22,6 +22,7 @@ const SAMPLES_MAX = 64
 const SAMPLES_MIN = 8
 
 interface Seen {
+  failedMs: number
   answerMs: number
   underWay: number
   failures: number
@@ -54,7 +55,8 @@ export class ServerHealth {
     seen.underWay--
     const ms = Math.min(FAILURE_MS_MAX, FAILURE_MS * 2 ** Math.min(seen.failures, 16))
     seen.failures++
-    seen.failingUntilMs = performance.now() + ms
+    seen.failedMs = performance.now()
+    seen.failingUntilMs = seen.failedMs + ms
   }
 
   /** The request is over, without a failure that says something about the server. */
@@ -65,6 +67,11 @@ export class ServerHealth {
   isFailing(server: number): boolean {
     const seen = this.#servers.get(server)
     return seen !== undefined && seen.failingUntilMs > performance.now()
+  }
+
+  /** Whether it failed since a moment of performance.now(). */
+  failedSince(server: number, ms: number): boolean {
+    return (this.#servers.get(server)?.failedMs ?? -Infinity) > ms
   }
 
   /** Servers that failed a moment ago. */
@@ -102,7 +109,13 @@ export class ServerHealth {
   #seen(server: number): Seen {
     let seen = this.#servers.get(server)
     if (seen === undefined) {
-      seen = { answerMs: UNKNOWN_MS, underWay: 0, failures: 0, failingUntilMs: 0 }
+      seen = {
+        failedMs: -Infinity,
+        answerMs: UNKNOWN_MS,
+        underWay: 0,
+        failures: 0,
+        failingUntilMs: 0,
+      }
       this.#servers.set(server, seen)
     }
     return seen

@@ -89,6 +89,17 @@ t.test(
   },
 )
 
+t.test('a planner that has no others may name a server that failed', async (t) => {
+  const { planner, health, plans } = stock()
+  fail(health, 2)
+  planner.change = (plan) => ({ ...plan, servers: [{ id: 2, rack: 'r', addresses: ['h:1'] }] })
+  t.same(
+    (await plans.take()).servers.map(({ id }) => id),
+    [2],
+  )
+  t.equal(planner.requests.length, 1, 'asked once')
+})
+
 t.test('when all servers failed, they get another chance', async (t) => {
   const { planner, health, plans } = stock()
   for (const server of planner.servers) fail(health, server)
