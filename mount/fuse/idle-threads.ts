@@ -2,9 +2,10 @@
  * Lets libfuse keep more of its threads.
  *
  * libfuse 2.9.9 ends a thread whenever more than 10 are idle and starts new ones at the next burst.
- * fuse-native never frees what belongs to a thread (30 kB and a handle of the event loop, which
- * makes every request a little slower): 64 busy programs cost 30 threads a second, without end. The
- * 10 is a constant in the code of the library that the package ships, so it is replaced there, before
+ * fuse-native never frees what belongs to a thread: a buffer, a reference and a handle of the event
+ * loop. So bursts of many programs cost memory without end: 64 of them started 970 threads in half a
+ * minute, and about 30 with this change (one run each; what a thread costs was not measured). The 10
+ * is a constant in the code of the library that the package ships, so it is replaced there, before
  * anything is mounted, and only when the code around it is exactly the one we know. If it is not,
  * everything works, and the log tells.
  */
@@ -12,7 +13,7 @@ import { readFileSync } from 'node:fs'
 import { withMemory } from './process-memory.ts'
 import type { ProcessMemory } from './process-memory.ts'
 
-/** Idle threads kept: the largest number that fits in the place. About 150 kB each. */
+/** Idle threads kept: the largest number that fits in the place. Each has a request buffer of 135 kB. */
 const idleThreadsMax = 127
 const idleThreadsMaxBefore = 10
 
