@@ -20,6 +20,11 @@ export class Outgoing {
   readonly #id: number
   #frame: Uint8Array | undefined
   #payload: Uint8Array | undefined
+  /**
+   * The payload's last byte so far. It goes with the next bytes or with the end: quiche can lose an
+   * end that is sent alone when all before it is acknowledged (cloudflare/quiche issue 2525).
+   */
+  #held: Uint8Array | undefined
   #waiter: Waiter | undefined
   #endWanted = false
   #ended = false
@@ -109,8 +114,21 @@ export class Outgoing {
 
   #flushPayload(): boolean {
     if (this.#payload === undefined) return true
-    this.#payload = this.#push(this.#payload, this.#endWanted)
-    if (this.#payload !== undefined) return false
+    if (this.#held !== undefined) {
+      this.#held = this.#push(this.#held, false)
+      if (this.#held !== undefined) return false
+    }
+    const last = this.#payload.length - 1
+    if (last > 0) {
+      const rest = this.#push(this.#payload.subarray(0, last), false)
+      if (this.#broken !== undefined) return true
+      if (rest !== undefined) {
+        this.#payload = this.#payload.subarray(last - rest.length)
+        return false
+      }
+    }
+    this.#held = Uint8Array.from(this.#payload.subarray(last))
+    this.#payload = undefined
     const waiter = this.#waiter
     this.#waiter = undefined
     waiter?.resolve()
@@ -118,7 +136,9 @@ export class Outgoing {
   }
 
   #flushEnd(): boolean {
-    if (this.#endWanted && !this.over) this.#push(NO_BYTES, true)
+    if (!this.#endWanted || this.over) return true
+    if (this.#held === undefined) this.#push(NO_BYTES, true)
+    else this.#held = this.#push(this.#held, true)
     return true
   }
 

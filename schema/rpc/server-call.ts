@@ -81,6 +81,7 @@ export class ServerCall implements HandlerCall {
 
   read(into: Uint8Array): number | Promise<number> {
     if (this.#error !== undefined) return Promise.reject(this.#error)
+    if (this.#abandonIfStopped() && this.#error !== undefined) return Promise.reject(this.#error)
     const bytes = this.#incoming.read(into)
     // Reading frees flow-control credit that the caller may wait for.
     this.#owner.port.wake()
@@ -109,7 +110,10 @@ export class ServerCall implements HandlerCall {
     try {
       if (this.#state === 'frame') this.#pollRequest()
       else if (this.#state === 'running' && !this.#takesPayload) this.#incoming.pollEnd()
-      else this.#incoming.poll()
+      else {
+        this.#abandonIfStopped()
+        this.#incoming.poll()
+      }
     } catch (error) {
       this.#refuse(error)
     }
@@ -143,6 +147,16 @@ export class ServerCall implements HandlerCall {
   fail(error: DfsError): void {
     this.#abandon(error)
     this.#incoming.giveUp()
+  }
+
+  /**
+   * quiche answers a peer that gives up by resetting our side itself; asked before an end of payload
+   * is believed, or a cut upload would pass for a whole one.
+   */
+  #abandonIfStopped(): boolean {
+    if (this.#state !== 'running' || !this.#owner.port.peerStopped(this.id)) return false
+    this.#abandon(gaveUp())
+    return true
   }
 
   #pollRequest(): void {
