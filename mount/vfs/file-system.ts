@@ -3,6 +3,7 @@
  * deadlines of the requests it makes. Closing it leaves the client open, for its owner to close.
  */
 import { constants } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Inode } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
 import type { Log } from '../../schema/rpc/api.ts'
@@ -27,8 +28,10 @@ const CACHE_BYTES_DEFAULT = 256 * 1_024 * 1_024
 /** Written data is committed after this long, also when nobody asks, as disks do it. */
 const SAVE_AFTER_MS = 30_000
 const SAVE_CHECK_MS = 5_000
-/** How long closing waits for open files to be saved. */
-const CLOSE_MS = 60_000
+/** How long closing waits for open files to be saved, in all and while nothing gets saved. */
+const CLOSE_MS = 120_000
+const CLOSE_STALLED_MS = 6_000
+const CLOSE_CHECK_MS = 250
 
 export interface FileSystemOptions {
   readonly client: { readonly session: MetadataSession; readonly chunks: ChunkClient }
@@ -233,16 +236,31 @@ class SealedFileSystem implements FileSystem {
     this.#closed = true
     clearInterval(this.#saving)
     this.#compactor.close()
-    const saving = this.#files.saveOlderThan(0)
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSE_MS)
-    })
-    await Promise.race([saving, late])
-    clearTimeout(timer)
+    await this.#saveAll()
     this.#logUnsaved()
     this.#files.releaseAll()
     this.#context.cache.clear()
+  }
+
+  /** Saves what is open, as long as that gets anywhere. */
+  async #saveAll(): Promise<void> {
+    const ended = new AbortController()
+    const saving = this.#files.saveOlderThan(0).finally(() => ended.abort())
+    const endMs = Date.now() + CLOSE_MS
+    let least = Infinity
+    let stalledSinceMs = Date.now()
+    const hopeless = (): boolean => {
+      const nowMs = Date.now()
+      const { unsavedBytes } = this.#files
+      if (unsavedBytes < least) {
+        least = unsavedBytes
+        stalledSinceMs = nowMs
+      }
+      return nowMs > endMs || nowMs - stalledSinceMs > CLOSE_STALLED_MS
+    }
+    while (!ended.signal.aborted && !hopeless()) {
+      await Promise.race([saving, sleep(CLOSE_CHECK_MS)])
+    }
   }
 
   async #openFound(found: Found, path: string, flags: number): Promise<Handle> {

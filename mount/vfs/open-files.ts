@@ -61,6 +61,15 @@ export class OpenFiles {
     return this.#files.values()
   }
 
+  /** Bytes that were written and are not part of their files yet. */
+  get unsavedBytes(): number {
+    let bytes = 0
+    for (const { file } of this.#files.values()) {
+      bytes += file.changes.uncommittedBytes + file.dirty.bytes
+    }
+    return bytes
+  }
+
   /** The file, if it is open here. */
   file(inode: number): OpenFile | undefined {
     return this.#files.get(inode)
