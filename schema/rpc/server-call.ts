@@ -21,6 +21,9 @@ const DEADLINE_MS_MAX = 3_600_000
 /** Milliseconds that the caller may go on sending after the answer before the stream is broken off. */
 const LINGER_MS_MAX = 10_000
 
+/** What a handler gets that goes on reading after its answer; made once, a stack trace is costly. */
+const ANSWERED = new DfsError('cancelled', 'the request was answered already')
+
 export interface ServingOwner {
   readonly port: StreamPort
   readonly connection: Connection
@@ -260,7 +263,7 @@ export class ServerCall implements HandlerCall {
 
   #answered(): void {
     this.#state = 'answered'
-    this.#incoming.discard(this.#error ?? new DfsError('cancelled', 'the request was answered'))
+    this.#incoming.discard(this.#error ?? ANSWERED)
     if (!this.over) {
       this.deadlineAtMs = Math.max(this.deadlineAtMs, this.#owner.now() + LINGER_MS_MAX)
       this.#owner.expiresAt(this.deadlineAtMs)
