@@ -15,6 +15,8 @@ import type { ClusterPaths } from './state.ts'
 /** How long a daemon may take until it listens: RocksDB replays its log after a kill. */
 const START_MS = 30_000
 const POLL_MS = 30
+/** Threads for disk work in each daemon; libuv's own choice of 4 leaves RocksDB and syncs waiting. */
+const IO_THREADS = 8
 
 interface ProcessMark {
   readonly pid: number
@@ -54,6 +56,7 @@ export class Daemon {
     try {
       const child = spawn(process.execPath, [executable(script), ...args], {
         detached: true,
+        env: { UV_THREADPOOL_SIZE: String(IO_THREADS), ...process.env },
         stdio: ['ignore', out, log],
       })
       if (child.pid === undefined) throw new DfsError('internal', `${this.name} did not start`)

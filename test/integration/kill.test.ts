@@ -19,8 +19,10 @@ const reason = noMounts()
 const options = { ...(reason === undefined ? {} : { skip: reason }), timeout: 280_000 }
 const writerScript = fileURLToPath(new URL('../support/writer.js', import.meta.url))
 
-/** How long the writer works before a process is killed under it. */
-const WORK_MS = 1_500
+/** Files that the writer has acknowledged before a process is killed under it, and again after. */
+const FILES = 5
+/** How long that may take on a busy machine. */
+const FILES_MS = 60_000
 
 t.test('kill -9 of each process under load loses nothing acknowledged', options, async (t) => {
   const cluster = startCluster(t)
@@ -33,12 +35,12 @@ t.test('kill -9 of each process under load loses nothing acknowledged', options,
         stdio: 'ignore',
       })
       t.teardown(() => writer.kill('SIGKILL'))
-      await sleep(WORK_MS)
+      await grown(journal, before + FILES)
       cluster.kill(victim)
       await sleep(200)
       cluster.up()
       // The writer goes on over a lost server; with the mount itself gone it has ended.
-      await sleep(victim === 'mount' ? 0 : WORK_MS)
+      if (victim !== 'mount') await grown(journal, acknowledged(journal).size + FILES)
       await end(writer)
       const files = acknowledged(journal)
       t.ok(files.size > before, `${files.size - before} more files were acknowledged`)
@@ -70,6 +72,14 @@ t.test('with one chunkserver dead, everything is read and written', options, asy
   }
   t.equal(readdirSync(mount).length, content.size)
 })
+
+/** Waits until so many files are acknowledged. */
+async function grown(journal: string, files: number): Promise<void> {
+  for (const deadline = Date.now() + FILES_MS; Date.now() < deadline; await sleep(20)) {
+    if (acknowledged(journal).size >= files) return
+  }
+  throw new Error(`fewer than ${files} files were acknowledged in ${FILES_MS} ms`)
+}
 
 async function end(writer: ChildProcess): Promise<void> {
   if (writer.exitCode !== null || writer.signalCode !== null) return
