@@ -40,7 +40,7 @@ for (const [index, which] of ['first', 'second'].entries()) {
       }
       const startedMs = performance.now()
       const written = await writer.finish()
-      t.ok(performance.now() - startedMs < 25_000, 'in bounded time')
+      t.ok(performance.now() - startedMs < 50_000, 'in bounded time')
       const survivors = [1, 2, 3].filter((id) => id !== index + 1)
       t.same(sorted(written.servers), survivors)
       for (const server of survivors) {
