@@ -122,7 +122,7 @@ class LiveMount implements Mount {
       owner,
     }
     const { log } = this.#options
-    mend(() => keepIdleThreads(libfuseFile()), 'many busy programs cost memory', log)
+    mend(() => keepIdleThreads(libfuseFile()), 'bursts of many programs leak a little memory', log)
     const before = new Set(openDevices())
     let onInit = (): void => undefined
     const up = new Promise<true>((resolve) => {
