@@ -87,6 +87,10 @@ class Daemon {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
+    // Also when the test itself ends before its teardown: no daemon outlives it.
+    const kill = (): boolean => child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
     this.#exited = new Promise((resolve) => child.once('exit', () => resolve()))
     let stdout = ''
     child.stdout.on('data', (text: Buffer) => (stdout += text.toString()))
