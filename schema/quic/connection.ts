@@ -44,7 +44,7 @@ export class QuicConnection implements Connection, Served {
   #retired = false
   #established = false
   #received = false
-  #heardAtMs = 0
+  #activeAtMs = 0
   #over = false
   #endResolve!: (reason: Error | undefined) => void
   readonly #timer: WakeTimer
@@ -109,9 +109,9 @@ export class QuicConnection implements Connection, Served {
    * only by its timer, which then is the one for lost packets rather than for idleness.
    */
   get serving(): boolean {
-    if (this.session.serving > 0) return true
+    if (this.session.serving > 0 || this.scheduled) return true
     const dueMs = this.#native.timeout() ?? Infinity
-    return dueMs < IN_FLIGHT_MS_MAX && this.#endpoint.now() - this.#heardAtMs < IN_FLIGHT_MS_MAX
+    return dueMs < IN_FLIGHT_MS_MAX && this.#endpoint.now() - this.#activeAtMs < IN_FLIGHT_MS_MAX
   }
 
   /** Closes the connection when its last request of either side is over. */
@@ -249,7 +249,7 @@ export class QuicConnection implements Connection, Served {
     if (nowMs >= this.#path.wakeAtMs) this.#path.turn(nowMs, this.peer.remote)
     if (this.#received) {
       this.#received = false
-      this.#heardAtMs = nowMs
+      this.#activeAtMs = nowMs
       this.#liveness.heard(nowMs)
       session.received()
     }
@@ -272,7 +272,10 @@ export class QuicConnection implements Connection, Served {
     const datagramsMax = Math.min(burstDatagrams, Math.ceil(burstBytes / size))
     let sent = 0
     while (sent < datagramsMax && !endpoint.blocked && this.#sendNext(size)) sent++
-    if (sent > 0) this.#path.used(endpoint.now())
+    if (sent > 0) {
+      this.#activeAtMs = endpoint.now()
+      this.#path.used(this.#activeAtMs)
+    }
     endpoint.settleBurst()
     return sent === datagramsMax || endpoint.blocked
   }

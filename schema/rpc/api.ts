@@ -41,6 +41,7 @@ export interface Call<Response> {
   /**
    * Queues payload for the peer. Returns undefined when the transport took all of it at once, else
    * a promise for when it has; the bytes must not change before that. At most one write at a time.
+   * The last byte written travels with the next write or with the end.
    */
   write(bytes: Uint8Array): Promise<void> | undefined
   /** Ends the payload. Must be called once, also when there is none. */

@@ -84,7 +84,7 @@ export class ServerCall implements HandlerCall {
 
   read(into: Uint8Array): number | Promise<number> {
     if (this.#error !== undefined) return Promise.reject(this.#error)
-    if (this.#abandonIfStopped() && this.#error !== undefined) return Promise.reject(this.#error)
+    if (this.#abandonIfStopped()) return Promise.reject(gaveUp())
     const bytes = this.#incoming.read(into)
     // Reading frees flow-control credit that the caller may wait for.
     this.#owner.port.wake()
