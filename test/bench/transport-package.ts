@@ -16,6 +16,7 @@ export function packageConfig(datagramBytes: number): Partial<QUICConfig> {
     maxRecvUdpPayloadSize: datagramBytes,
     maxSendUdpPayloadSize: datagramBytes,
     maxIdleTimeout: IDLE_MS,
+    keepAliveIntervalTime: IDLE_MS / 6,
     initialMaxData: CONNECTION_WINDOW_BYTES,
     initialMaxStreamDataBidiLocal: STREAM_WINDOW_BYTES,
     initialMaxStreamDataBidiRemote: STREAM_WINDOW_BYTES,
