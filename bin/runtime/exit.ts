@@ -25,7 +25,7 @@ export async function runMain(name: string, body: () => Promise<void>): Promise<
 }
 
 /** Prints an error for a person and returns the exit code that fits it. */
-export function report(name: string, error: unknown): number {
+function report(name: string, error: unknown): number {
   if (error instanceof DfsError) {
     console.error(`${name}: ${error.message} [${error.code}]`)
     return exitCodeOf(error)

@@ -156,7 +156,7 @@ export function addon(): Addon {
 }
 
 /** The libfuse that the package ships for this machine. */
-export function libfuseFile(): string {
+function libfuseFile(): string {
   return join(dirname(require.resolve('fuse-native/package.json')), shipped)
 }
 

@@ -11,11 +11,10 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import type { FileSystem } from '../vfs/api.ts'
-import { addon, libfuseFile, nativeForget, nativeMount } from './binding.ts'
+import { addon, nativeForget, nativeMount } from './binding.ts'
 import type { NativeMount } from './binding.ts'
 import { makeHandlers } from './handlers.ts'
 import { HiddenFiles } from './hidden-files.ts'
-import { keepIdleThreads } from './idle-threads.ts'
 import { checkMountAllowed, prepareMountPoint } from './mount-point.ts'
 import { defaultDeadlines, Requests } from './reply.ts'
 import type { Deadlines } from './reply.ts'
@@ -122,7 +121,6 @@ class LiveMount implements Mount {
       owner,
     }
     const { log } = this.#options
-    mend(() => keepIdleThreads(libfuseFile()), 'bursts of many programs leak a little memory', log)
     const before = new Set(openDevices())
     let onInit = (): void => undefined
     const up = new Promise<true>((resolve) => {

@@ -1,6 +1,6 @@
 /**
- * This process's own memory, for the two places where libfuse 2.9.9 has a fault that neither it nor
- * fuse-native lets anybody configure away. Callers must check what they find before they write.
+ * This process's own memory, for a fault of libfuse 2.9.9 that neither it nor fuse-native lets anybody
+ * configure away. Callers must check what they find before they write.
  */
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 

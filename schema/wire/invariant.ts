@@ -11,8 +11,3 @@ export class InvariantError extends Error {
 export function invariant(condition: boolean, message: string): asserts condition {
   if (!condition) throw new InvariantError(message)
 }
-
-/** Closes a `switch` over a union; the compiler rejects the call while a case is missing. */
-export function unreachable(value: never): never {
-  throw new InvariantError(`unreachable case: ${String(value)}`)
-}
