@@ -72,6 +72,14 @@ for (const [what, rule] of conditions) {
   })
 }
 
+t.test('no end of a payload is lost with the packet that carried it', slow, async (t) => {
+  const network = await Network.up(t, ['a', 'b'])
+  network.set('a-b:delay=5,loss=0.08')
+  const { client } = await start(t, network)
+  const slowest = await client.ask<number>('trickle', { count: 400, bytes: 3_000 })
+  t.ok(slowest < 8_000, `the slowest of 400 took ${slowest.toFixed(0)} ms`)
+})
+
 t.test('black-outs of 200 ms delay a transfer and break nothing', slow, async (t) => {
   const network = await Network.up(t, ['a', 'b'])
   network.set('a-b:delay=5,rate=4000000')

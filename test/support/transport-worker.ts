@@ -102,6 +102,35 @@ const operations: Record<string, (args: never) => Promise<unknown>> = {
     return bytes / 1_000 / (performance.now() - started)
   },
 
+  /** Many small uploads and downloads, some at once, whose ends come after a pause; the slowest, ms. */
+  async trickle({ count, bytes }: { count: number; bytes: number }): Promise<number> {
+    let left = count
+    let slowest = 0
+    const one = async (): Promise<void> => {
+      const started = performance.now()
+      const up = await thePeer().open(upload, u64(bytes))
+      await up.write(pattern.subarray(0, bytes))
+      // Long enough for all of it to be acknowledged before the end is sent.
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      up.end()
+      if (fromU64(await up.response) !== bytes) throw new Error('an upload lost bytes')
+      const down = await thePeer().open(download, u64(bytes))
+      down.end()
+      await down.response
+      const into = Buffer.allocUnsafe(bytes + 1)
+      let got = 0
+      for (let n = await down.read(into); n > 0; n = await down.read(into)) got += n
+      if (got !== bytes) throw new Error('a download lost bytes')
+      slowest = Math.max(slowest, performance.now() - started)
+    }
+    await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        while (left-- > 0) await one()
+      }),
+    )
+    return slowest
+  },
+
   /** Statistics of the client's connection, or of the server's first. */
   async stats(): Promise<ConnectionStats | undefined> {
     return (peer?.connection ?? [...(listener?.connections ?? [])][0])?.stats()
