@@ -1,7 +1,9 @@
 /** `dfs up` and `dfs down`: a cluster on this machine, for a first try and for tests. */
-import { resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { delimiter, join, resolve } from 'node:path'
 import type { CommandModule } from 'yargs'
 import { DfsError } from '../../schema/wire/status.ts'
+import { executable } from '../cluster/daemon.ts'
 import { down } from '../cluster/down.ts'
 import { up, type RunningCluster } from '../cluster/up.ts'
 import { commandLog } from './options.ts'
@@ -106,17 +108,28 @@ function watchDaemons(cluster: RunningCluster, say: (text: string) => void): Nod
 
 function welcome({ paths, state }: RunningCluster, detached: boolean): string {
   const { replicas, chunkservers, racks, mount } = state
+  const aliases = ['dfs', 'dfs-mount']
+    .filter((name) => !isOnPath(name))
+    .map((name) => `  alias ${name}="node ${executable(name)}"\n`)
+    .join('')
   return `
 dfs is mounted at ${mount}
   ${replicas} replicas of each chunk, on ${chunkservers} chunkservers in ${racks} racks
 
 try:
   cp -r /usr/share/doc ${mount}/ && ls ${mount}
-  export DFS_PROFILE=${paths.profile}
+${aliases}  export DFS_PROFILE=${paths.profile}
   dfs status                    the servers, and what is stored
   dfs ls -l /                   the same files without the mount
   dfs-mount /another/folder     the same files on a second mount
 
   account "${state.user}", password in ${paths.password}; logs in ${paths.logs}
 ${detached ? `stop it with: dfs down --dir ${paths.dir}` : 'Ctrl-C unmounts and stops everything; your files stay.'}`
+}
+
+/** Whether a shell finds the command by its name, as after `npm install -g`. */
+function isOnPath(name: string): boolean {
+  return (process.env['PATH'] ?? '')
+    .split(delimiter)
+    .some((dir) => !dir.includes('node_modules') && existsSync(join(dir, name)))
 }
