@@ -81,7 +81,13 @@ export const methods = {
   link: method(25, 'link', meta.LinkRequest, meta.InodeResponse, logged),
   unlink: method(26, 'unlink', meta.UnlinkRequest, meta.UnlinkResponse, logged),
   rename: method(27, 'rename', meta.RenameRequest, meta.RenameResponse, logged),
-  setAttributes: method(28, 'setAttributes', meta.SetAttributesRequest, meta.InodeResponse, logged),
+  setAttributes: method(28, 'setAttributes', meta.SetAttributesRequest, meta.InodeResponse, {
+    ...logged,
+    requestBytesMax: SMALL + limits.sealedXattrsBytesMax,
+  }),
+  readXattrs: method(29, 'readXattrs', meta.ReadXattrsRequest, meta.ReadXattrsResponse, {
+    responseBytesMax: SMALL + limits.sealedXattrsBytesMax,
+  }),
 
   commit: method(40, 'commit', meta.CommitRequest, meta.InodeResponse, {
     ...logged,

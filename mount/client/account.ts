@@ -13,7 +13,7 @@ import { Dialer } from '../../schema/quic/dialer.ts'
 import type { Peer } from '../../schema/quic/api.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import type { Account, RegisterFinishRequest } from '../../schema/generated/metadata.ts'
-import { manifestDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { parseCredential } from '../../schema/wire/credential.ts'
 import { CLUSTER_ID_BYTES } from '../../schema/wire/session-proof.ts'
 import { DfsError } from '../../schema/wire/status.ts'
@@ -150,6 +150,7 @@ async function register(
         mtime: BigInt(Date.now()) * 1_000_000n,
         version: 1,
         contentDigest: manifestDigest(new Uint8Array()),
+        xattrDigest: NO_XATTRS,
       }),
     })
   } finally {

@@ -1,6 +1,6 @@
 /**
  * The secret of one inode and everything that is sealed with it: a directory's names and entries, the
- * attributes, inline content, and the keys of a file's chunks.
+ * attributes, extended attributes, inline content, and the keys of a file's chunks.
  *
  * Whoever holds a directory's secret can open its entries, hence every secret below it, and nothing
  * else. Each purpose has a key of its own (HKDF-SHA-256), derived when first needed. Byte formats
@@ -22,6 +22,7 @@ const NO_SALT = Buffer.alloc(0)
 const ENTRY_DOMAIN = Buffer.from('dfs entry v1')
 const INODE_DOMAIN = Buffer.from('dfs inode v1')
 const INLINE_DOMAIN = Buffer.from('dfs inline v1')
+const XATTR_DOMAIN = Buffer.from('dfs xattr v1')
 const CHUNK_DOMAIN = Buffer.from('dfs chunk v1')
 
 const KIND_DIRECTORY = 2
@@ -37,7 +38,7 @@ const SEALED_ATTRIBUTES_BYTES = INODE_DOMAIN.length + 1 + 4 * 4 + 3 * 8 + DIGEST
 const attributesScratch = Buffer.alloc(SEALED_ATTRIBUTES_BYTES)
 INODE_DOMAIN.copy(attributesScratch)
 
-type Purpose = 'name' | 'entry' | 'inode' | 'inline' | 'chunk'
+type Purpose = 'name' | 'entry' | 'inode' | 'inline' | 'xattr' | 'chunk'
 
 /** What a directory entry says of a child. */
 export interface Child {
@@ -52,6 +53,7 @@ export class InodeKey {
   #entry: Buffer | undefined
   #inode: Buffer | undefined
   #inline: Buffer | undefined
+  #xattr: Buffer | undefined
   #chunk: Buffer | undefined
   #erased = false
 
@@ -131,6 +133,9 @@ export class InodeKey {
     if (attributes.contentDigest.length !== DIGEST_BYTES) {
       throw new DfsError('notAuthentic', 'inode attributes: the content digest is no SHA-256')
     }
+    if (attributes.xattrDigest.length !== 0 && attributes.xattrDigest.length !== DIGEST_BYTES) {
+      throw new DfsError('notAuthentic', 'inode attributes: no digest of extended attributes')
+    }
     if (!sameBytes(this.#attributesMac(attributes), attributes.seal)) {
       throw new DfsError(
         'notAuthentic',
@@ -151,6 +156,18 @@ export class InodeKey {
     return openBox(this.#inline, INLINE_DOMAIN, sealed, 'inline content')
   }
 
+  /** Seals all extended attributes of this inode, as one. */
+  sealXattrs(plain: Uint8Array): Buffer {
+    this.#xattr ??= this.#derive('xattr')
+    return sealBox(this.#xattr, XATTR_DOMAIN, plain)
+  }
+
+  /** Opens what {@link sealXattrs} made. Throws `notAuthentic`. */
+  openXattrs(sealed: Uint8Array): Buffer {
+    this.#xattr ??= this.#derive('xattr')
+    return openBox(this.#xattr, XATTR_DOMAIN, sealed, 'extended attributes')
+  }
+
   /**
    * The 32-byte key of one chunk of this file, bound to the chunk's id and to the salt in its header.
    * Throws `notAuthentic` or `notSupported` for a header that is none.
@@ -169,9 +186,9 @@ export class InodeKey {
   erase(): void {
     this.#erased = true
     this.secret.fill(0)
-    for (const key of [this.#name, this.#entry, this.#inode, this.#inline, this.#chunk])
-      key?.fill(0)
-    this.#name = this.#entry = this.#inode = this.#inline = this.#chunk = undefined
+    const derived = [this.#name, this.#entry, this.#inode, this.#inline, this.#xattr, this.#chunk]
+    for (const key of derived) key?.fill(0)
+    this.#name = this.#entry = this.#inode = this.#inline = this.#xattr = this.#chunk = undefined
   }
 
   #attributesMac(attributes: Omit<Attributes, 'seal'>): Buffer {
@@ -186,7 +203,8 @@ export class InodeKey {
     at = scratch.writeBigInt64LE(attributes.kind === KIND_DIRECTORY ? 0n : attributes.mtime, at)
     at = writeU64(scratch, attributes.version, at)
     scratch.set(attributes.contentDigest, at)
-    return createHmac('sha256', this.#inode).update(scratch).digest()
+    // The fixed width of all before it tells where it begins, and its absence.
+    return createHmac('sha256', this.#inode).update(scratch).update(attributes.xattrDigest).digest()
   }
 
   #derive(purpose: Purpose): Buffer {

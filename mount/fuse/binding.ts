@@ -45,6 +45,12 @@ export interface Signals {
   fuse_native_signal_utimens: Signal
   fuse_native_signal_chown: Signal
   fuse_native_signal_chmod: Signal
+  /** `memory` is detached. */
+  fuse_native_signal_setxattr(request: Request, code: number, memory: ArrayBuffer): void
+  /** `code` is the number of bytes; `memory` is detached. */
+  fuse_native_signal_getxattr(request: Request, code: number, memory: ArrayBuffer): void
+  fuse_native_signal_listxattr(request: Request, code: number, memory: ArrayBuffer): void
+  fuse_native_signal_removexattr: Signal
   fuse_native_signal_mknod: Signal
   fuse_native_signal_unlink: Signal
   fuse_native_signal_rename: Signal
@@ -101,6 +107,20 @@ export interface Handlers {
   utimens(request: Request, opcode: number, path: string, low: Low, high: High): void
   chown(request: Request, opcode: number, path: string, uid: number, gid: number): void
   chmod: ModeHandler
+  /** `position` is always 0 here. */
+  setxattr(
+    request: Request,
+    opcode: number,
+    path: string,
+    name: string,
+    value: KernelBuffer,
+    position: number,
+    flags: number,
+  ): void
+  /** An empty buffer asks how many bytes there are. */
+  getxattr(request: Request, opcode: number, path: string, name: string, into: KernelBuffer): void
+  listxattr(request: Request, opcode: number, path: string, into: KernelBuffer): void
+  removexattr: TwoPathHandler
   mknod(request: Request, opcode: number, path: string, mode: number, device: number): void
   unlink: PathHandler
   rename: TwoPathHandler

@@ -8,6 +8,7 @@ import { attributeHandlers } from './handlers/attributes.ts'
 import type { HandlerContext } from './handlers/context.ts'
 import { directoryHandlers } from './handlers/directory.ts'
 import { fileHandlers } from './handlers/file.ts'
+import { xattrHandlers } from './handlers/xattr.ts'
 
 /** `onInit` runs when the kernel's first request arrives: the mount is up. */
 export function makeHandlers(context: HandlerContext, onInit: () => void): Handlers {
@@ -20,5 +21,6 @@ export function makeHandlers(context: HandlerContext, onInit: () => void): Handl
     ...attributeHandlers(context),
     ...directoryHandlers(context),
     ...fileHandlers(context),
+    ...xattrHandlers(context),
   }
 }

@@ -36,6 +36,12 @@ export interface StoreSize {
 /** An open file: a small number, as the kernel likes them. */
 export type Handle = number
 
+/** By name, or an open file, also when it has no name any more. */
+export type Target = string | Handle
+
+/** XATTR_CREATE and XATTR_REPLACE of setxattr(2), or neither. */
+export type XattrMode = 'create' | 'replace' | 'either'
+
 export interface FileSystem {
   stat(path: string): Promise<Stat>
   /** Attributes of an open file, also when it has no name any more. */
@@ -75,6 +81,12 @@ export interface FileSystem {
   /** -1 leaves an id as it is. */
   chown(path: string, uid: number, gid: number): Promise<void>
   utimens(path: string, atime: bigint, mtime: bigint): Promise<void>
+  /** Value of an extended attribute. Throws `noAttribute`, and `notSupported` as setXattr does. */
+  getXattr(target: Target, name: string): Promise<Uint8Array>
+  listXattrs(target: Target): Promise<string[]>
+  /** Names begin with `user.` or `trusted.`; others are `notSupported`. `value` may be reused after. */
+  setXattr(target: Target, name: string, value: Uint8Array, mode: XattrMode): Promise<void>
+  removeXattr(target: Target, name: string): Promise<void>
   statfs(): Promise<StoreSize>
 
   /** Flushes every open file, releases what is held, ends the session. */

@@ -1,9 +1,10 @@
 /**
- * chmod, chown and utimens: seals new attributes over the newest version, again when somebody else
+ * chmod, chown, utimens and extended attributes: seals new attributes over the newest version, again when somebody else
  * was faster.
  */
 import type { Attributes, Inode } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
+import { NO_XATTRS } from '../../schema/wire/content.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Context } from './context.ts'
 import { KIND, PERMISSION_BITS } from './stat.ts'
@@ -22,24 +23,51 @@ export interface AttributeChange {
   readonly atime?: bigint
 }
 
+/** What a change makes of one version of an inode; the next version's number is given to it. */
+interface Changed {
+  readonly attributes: Attributes
+  /** On the wire, nanoseconds; 0 leaves them. */
+  readonly atime: bigint
+  readonly directoryMtime: bigint
+  /** Sealed extended attributes, if they change. */
+  readonly xattrs: Uint8Array
+}
+
 /** Returns the verified inode after the change. Throws `versionConflict` when others never rest. */
-export async function changeAttributes(
-  { session, verifier }: Pick<Context, 'session' | 'verifier'>,
-  { inode: found, key }: Found,
+export function changeAttributes(
+  context: Pick<Context, 'session' | 'verifier'>,
+  found: Found,
   change: AttributeChange,
   path: string,
 ): Promise<Inode> {
+  return changeSealed(context, found, path, ({ attributes }) => {
+    const directory = attributes.kind === KIND.directory
+    return {
+      attributes: changed(attributes, change),
+      atime: change.atime === undefined ? 0n : givenTime(change.atime),
+      directoryMtime: directory && change.mtime !== undefined ? givenTime(change.mtime) : 0n,
+      xattrs: NO_XATTRS,
+    }
+  })
+}
+
+/** As {@link changeAttributes}, for any change; `make` runs again when somebody else was faster. */
+export async function changeSealed(
+  { session, verifier }: Pick<Context, 'session' | 'verifier'>,
+  { inode: found, key }: Found,
+  path: string,
+  make: (current: Inode) => Changed | Promise<Changed>,
+): Promise<Inode> {
   let current = found
   for (let conflicts = 0; conflicts <= CONFLICTS_MAX; conflicts++) {
-    const { attributes } = current
-    const directory = attributes.kind === KIND.directory
+    const { attributes, ...rest } = await make(current)
+    const { seal: _, ...plain } = attributes
     const started = verifier.start()
     try {
       const { inode } = await session.mutate(methods.setAttributes, {
         inode: current.inode,
-        attributes: key.sealAttributes(changed(attributes, change)),
-        atime: change.atime === undefined ? 0n : givenTime(change.atime),
-        directoryMtime: directory && change.mtime !== undefined ? givenTime(change.mtime) : 0n,
+        attributes: key.sealAttributes({ ...plain, version: plain.version + 1 }),
+        ...rest,
       })
       verifier.verify(inode, key, started, path)
       return inode
@@ -54,15 +82,13 @@ export async function changeAttributes(
   throw new DfsError('versionConflict', `${path}: others change it all the time; try again`)
 }
 
-function changed(attributes: Attributes, change: AttributeChange): Omit<Attributes, 'seal'> {
-  const { seal: _, ...plain } = attributes
+function changed(attributes: Attributes, change: AttributeChange): Attributes {
   return {
-    ...plain,
-    mode: change.mode === undefined ? plain.mode : change.mode & PERMISSION_BITS,
-    uid: change.uid ?? plain.uid,
-    gid: change.gid ?? plain.gid,
-    mtime: change.mtime ?? plain.mtime,
-    version: plain.version + 1,
+    ...attributes,
+    mode: change.mode === undefined ? attributes.mode : change.mode & PERMISSION_BITS,
+    uid: change.uid ?? attributes.uid,
+    gid: change.gid ?? attributes.gid,
+    mtime: change.mtime ?? attributes.mtime,
   }
 }
 

@@ -3,6 +3,7 @@
  */
 import type { Attributes, Inode } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
+import { NO_XATTRS } from '../../schema/wire/content.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { InodeKey } from '../crypto/inode-key.ts'
@@ -243,6 +244,7 @@ function newInode(
     mtime: BigInt(Date.now()) * 1_000_000n,
     version: 1,
     contentDigest: target === undefined ? EMPTY_CONTENT_DIGEST : digestOf(inline),
+    xattrDigest: NO_XATTRS,
   })
   return { attributes, inline }
 }

@@ -9,7 +9,16 @@ import { methods } from '../../schema/methods.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { ChunkClient, MetadataSession } from '../client/api.ts'
-import type { DirectoryEntry, FileSystem, Handle, Owner, Stat, StoreSize } from './api.ts'
+import type {
+  DirectoryEntry,
+  FileSystem,
+  Handle,
+  Owner,
+  Stat,
+  StoreSize,
+  Target,
+  XattrMode,
+} from './api.ts'
 import { changeAttributes, type AttributeChange } from './attribute-changes.ts'
 import { BlockCache } from './block-cache.ts'
 import { BlockFetcher } from './block-fetcher.ts'
@@ -18,8 +27,10 @@ import { Compactor } from './compaction.ts'
 import type { Context } from './context.ts'
 import { DentryCache } from './dentry-cache.ts'
 import { DirectoryOperations, isBelow } from './directory-operations.ts'
+import { ExtendedAttributes } from './extended-attributes.ts'
 import { InodeVerifier } from './inode-verifier.ts'
 import { OpenFiles, type OpenHandle } from './open-files.ts'
+import type { SharedFile } from './shared-file.ts'
 import { KIND, kindOfMode, statOf } from './stat.ts'
 import { Tree, type Found } from './tree.ts'
 import { DIRTY_BYTES_MAX, WriteBudget } from './write-budget.ts'
@@ -54,6 +65,7 @@ class SealedFileSystem implements FileSystem {
   readonly #tree: Tree
   readonly #files: OpenFiles
   readonly #directories: DirectoryOperations
+  readonly #xattrs: ExtendedAttributes
   readonly #compactor = new Compactor()
   readonly #readOnly: boolean
   readonly #saving: NodeJS.Timeout
@@ -77,6 +89,7 @@ class SealedFileSystem implements FileSystem {
     this.#tree = new Tree(session, verifier, new DentryCache())
     this.#files = new OpenFiles(this.#context, this.#compactor)
     this.#directories = new DirectoryOperations(this.#context, this.#tree, this.#files)
+    this.#xattrs = new ExtendedAttributes(this.#context)
     this.#saving = setInterval(() => {
       void this.#files.saveOlderThan(SAVE_AFTER_MS)
     }, SAVE_CHECK_MS)
@@ -227,6 +240,23 @@ class SealedFileSystem implements FileSystem {
     await this.#change(path, { atime, mtime })
   }
 
+  async getXattr(target: Target, name: string): Promise<Uint8Array> {
+    return this.#xattrs.get(await this.#found(target), name, String(target))
+  }
+
+  async listXattrs(target: Target): Promise<string[]> {
+    return this.#xattrs.list(await this.#found(target), String(target))
+  }
+
+  async setXattr(target: Target, name: string, value: Uint8Array, mode: XattrMode): Promise<void> {
+    const given = { name, value: new Uint8Array(value), mode }
+    await this.#changeXattrs(target, (found) => this.#xattrs.set(found, given, String(target)))
+  }
+
+  async removeXattr(target: Target, name: string): Promise<void> {
+    await this.#changeXattrs(target, (found) => this.#xattrs.remove(found, name, String(target)))
+  }
+
   async statfs(): Promise<StoreSize> {
     return this.#context.session.read(methods.statfs, {})
   }
@@ -283,18 +313,41 @@ class SealedFileSystem implements FileSystem {
   async #change(path: string, change: AttributeChange): Promise<void> {
     this.#refuseReadOnly()
     const found = await this.#tree.resolve(path)
+    await this.#changeFound(found, async (current, file) => {
+      const inode = await changeAttributes(this.#context, current, change, path)
+      if (change.mtime !== undefined) file?.changes.setMtime(change.mtime)
+      return inode
+    })
+  }
+
+  async #changeXattrs(target: Target, change: (found: Found) => Promise<Inode>): Promise<void> {
+    this.#refuseReadOnly()
+    await this.#changeFound(await this.#found(target), change)
+  }
+
+  /** Changes what is sealed of an inode; `file` is there if it is open here. */
+  async #changeFound(
+    found: Found,
+    change: (current: Found, file?: SharedFile) => Promise<Inode>,
+  ): Promise<void> {
     const open = this.#files.file(found.inode.inode)
     if (open === undefined) {
-      await changeAttributes(this.#context, found, change, path)
+      await change(found)
       return
     }
     const { file } = open
     await file.versions.run(async () => {
       // The newest version that is known here: a commit may have ended while we waited.
       const { inode, key } = file.committed
-      file.committed.adopt(await changeAttributes(this.#context, { inode, key }, change, path))
-      if (change.mtime !== undefined) file.changes.setMtime(change.mtime)
+      file.committed.adopt(await change({ inode, key }, file))
     })
+  }
+
+  async #found(target: Target): Promise<Found> {
+    if (typeof target === 'string') return this.#tree.resolve(target)
+    const { committed } = this.#files.get(target).file
+    await committed.refresh()
+    return committed
   }
 
   #writable(handle: Handle): OpenHandle {

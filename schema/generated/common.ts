@@ -25,14 +25,17 @@ export interface Attributes {
   version: number
   /** SHA-256 over the list of window digests, or over the sealed inline bytes (schema/wire/content.ts). */
   contentDigest: Uint8Array
-  /** HMAC-SHA-256 under the inode's key over all of the above. */
+  /** HMAC-SHA-256 under the inode's key over all of the above and below. */
   seal: Uint8Array
+  /** SHA-256 over the sealed extended attributes; absent when there are none. */
+  xattrDigest: Uint8Array
 }
 
 export function putAttributes(b: Encoder, v: Attributes): number {
   const contentDigest = b.bytes(v.contentDigest)
   const seal = b.bytes(v.seal)
-  b.startObject(10)
+  const xattrDigest = b.bytes(v.xattrDigest)
+  b.startObject(11)
   b.addFieldInt8(0, v.kind, 0)
   b.addFieldInt32(1, v.mode, 0)
   b.addFieldInt32(2, v.uid, 0)
@@ -43,6 +46,7 @@ export function putAttributes(b: Encoder, v: Attributes): number {
   b.addFieldU64(7, v.version, 0)
   b.addFieldOffset(8, contentDigest, 0)
   b.addFieldOffset(9, seal, 0)
+  b.addFieldOffset(10, xattrDigest, 0)
   return b.endObject()
 }
 
@@ -58,6 +62,7 @@ export function getAttributes(r: Reader, t: number): Attributes {
     version: r.u64Field(t, 7),
     contentDigest: r.byteVector(r.field(t, 8)),
     seal: r.byteVector(r.field(t, 9)),
+    xattrDigest: r.byteVector(r.field(t, 10)),
   }
 }
 

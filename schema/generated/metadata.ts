@@ -941,6 +941,48 @@ export function getReadWindowsResponse(r: Reader, t: number): ReadWindowsRespons
 
 export const ReadWindowsResponse: Codec<ReadWindowsResponse> = codec('ReadWindowsResponse', putReadWindowsResponse, getReadWindowsResponse)
 
+/** The sealed extended attributes of an inode, and the inode that vouches for them, as of one moment. */
+export interface ReadXattrsRequest {
+  inode: number
+}
+
+export function putReadXattrsRequest(b: Encoder, v: ReadXattrsRequest): number {
+  b.startObject(1)
+  b.addFieldU64(0, v.inode, 0)
+  return b.endObject()
+}
+
+export function getReadXattrsRequest(r: Reader, t: number): ReadXattrsRequest {
+  return {
+    inode: r.u64Field(t, 0),
+  }
+}
+
+export const ReadXattrsRequest: Codec<ReadXattrsRequest> = codec('ReadXattrsRequest', putReadXattrsRequest, getReadXattrsRequest)
+
+export interface ReadXattrsResponse {
+  inode: Inode
+  xattrs: Uint8Array
+}
+
+export function putReadXattrsResponse(b: Encoder, v: ReadXattrsResponse): number {
+  const inode = putInode(b, v.inode)
+  const xattrs = b.bytes(v.xattrs)
+  b.startObject(2)
+  b.addFieldOffset(0, inode, 0)
+  b.addFieldOffset(1, xattrs, 0)
+  return b.endObject()
+}
+
+export function getReadXattrsResponse(r: Reader, t: number): ReadXattrsResponse {
+  return {
+    inode: r.required(r.field(t, 0), getInode),
+    xattrs: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const ReadXattrsResponse: Codec<ReadXattrsResponse> = codec('ReadXattrsResponse', putReadXattrsResponse, getReadXattrsResponse)
+
 export interface RegisterFinishRequest {
   invitation: Uint8Array
   user: string
@@ -1296,7 +1338,7 @@ export function getServerStatus(r: Reader, t: number): ServerStatus {
 
 export const ServerStatus: Codec<ServerStatus> = codec('ServerStatus', putServerStatus, getServerStatus)
 
-/** chmod, chown, utimens: everything but content. */
+/** chmod, chown, utimens, extended attributes: everything but content. */
 export interface SetAttributesRequest {
   operation: Operation
   inode: number
@@ -1306,17 +1348,24 @@ export interface SetAttributesRequest {
   atime: bigint
   /** A directory's mtime, nanoseconds; 0 leaves it. */
   directoryMtime: bigint
+  /**
+   * All extended attributes, sealed as one, when their digest is another than before: they replace
+   * what there was. Absent when the digest stays, or when the last one goes.
+   */
+  xattrs: Uint8Array
 }
 
 export function putSetAttributesRequest(b: Encoder, v: SetAttributesRequest): number {
   const operation = putOperation(b, v.operation)
   const attributes = putAttributes(b, v.attributes)
-  b.startObject(5)
+  const xattrs = b.bytes(v.xattrs)
+  b.startObject(6)
   b.addFieldU64(1, v.inode, 0)
   b.addFieldInt64(3, v.atime, 0n)
   b.addFieldInt64(4, v.directoryMtime, 0n)
   b.addFieldOffset(0, operation, 0)
   b.addFieldOffset(2, attributes, 0)
+  b.addFieldOffset(5, xattrs, 0)
   return b.endObject()
 }
 
@@ -1327,6 +1376,7 @@ export function getSetAttributesRequest(r: Reader, t: number): SetAttributesRequ
     attributes: r.required(r.field(t, 2), getAttributes),
     atime: r.i64Field(t, 3),
     directoryMtime: r.i64Field(t, 4),
+    xattrs: r.byteVector(r.field(t, 5)),
   }
 }
 

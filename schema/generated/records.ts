@@ -99,14 +99,17 @@ export interface InodeRecord {
    * taken apart in the background.
    */
   content: number
+  /** Bytes of its record of extended attributes; 0 when it has none. */
+  xattrBytes: number
 }
 
 export function putInodeRecord(b: Encoder, v: InodeRecord): number {
   const inode = putInode(b, v.inode)
-  b.startObject(4)
+  b.startObject(5)
   b.addFieldInt32(1, v.owner, 0)
   b.addFieldU64(2, v.parent, 0)
   b.addFieldU64(3, v.content, 0)
+  b.addFieldInt32(4, v.xattrBytes, 0)
   b.addFieldOffset(0, inode, 0)
   return b.endObject()
 }
@@ -117,6 +120,7 @@ export function getInodeRecord(r: Reader, t: number): InodeRecord {
     owner: r.u32Field(t, 1),
     parent: r.u64Field(t, 2),
     content: r.u64Field(t, 3),
+    xattrBytes: r.u32Field(t, 4),
   }
 }
 
@@ -406,3 +410,23 @@ export function getWindowRecord(r: Reader, t: number): WindowRecord {
 }
 
 export const WindowRecord: Codec<WindowRecord> = codec('WindowRecord', putWindowRecord, getWindowRecord)
+
+/** The extended attributes of an inode, sealed as one. */
+export interface XattrRecord {
+  sealed: Uint8Array
+}
+
+export function putXattrRecord(b: Encoder, v: XattrRecord): number {
+  const sealed = b.bytes(v.sealed)
+  b.startObject(1)
+  b.addFieldOffset(0, sealed, 0)
+  return b.endObject()
+}
+
+export function getXattrRecord(r: Reader, t: number): XattrRecord {
+  return {
+    sealed: r.byteVector(r.field(t, 0)),
+  }
+}
+
+export const XattrRecord: Codec<XattrRecord> = codec('XattrRecord', putXattrRecord, getXattrRecord)

@@ -1,6 +1,6 @@
 /**
  * Digests that describe a file's content without revealing it: of a window's extents, of the list of
- * windows, of inline bytes. The client seals the result with the inode, so a server that drops,
+ * windows, of inline bytes; and of its extended attributes. The client seals the result with the inode, so a server that drops,
  * moves, re-serves or invents an extent is found out. All are SHA-256 with a domain in front.
  */
 import { createHash } from 'node:crypto'
@@ -9,6 +9,7 @@ import type { Extent } from '../generated/common.ts'
 const WINDOW_DOMAIN = Buffer.from('dfs window v1\0')
 const WINDOWS_DOMAIN = Buffer.from('dfs windows v1\0')
 const INLINE_DOMAIN = Buffer.from('dfs inline v1\0')
+const XATTR_DOMAIN = Buffer.from('dfs xattr v1\0')
 
 /** Bytes of an extent as it is hashed: chunk u64, offset, length, chunk offset u32, little-endian. */
 const EXTENT_BYTES = 20
@@ -38,6 +39,15 @@ export function windowDigest(extents: readonly Extent[]): Uint8Array {
  */
 export function manifestDigest(manifest: Uint8Array): Uint8Array {
   return createHash('sha256').update(WINDOWS_DOMAIN).update(manifest).digest()
+}
+
+/** The digest of no extended attributes. */
+export const NO_XATTRS = new Uint8Array(0)
+
+/** Digest of an inode's sealed extended attributes. */
+export function xattrDigest(sealed: Uint8Array): Uint8Array {
+  if (sealed.length === 0) return NO_XATTRS
+  return createHash('sha256').update(XATTR_DOMAIN).update(sealed).digest()
 }
 
 /** Digest of the sealed inline bytes of a small file or a symbolic link's sealed target. */

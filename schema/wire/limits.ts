@@ -33,6 +33,14 @@ export const limits = {
   nameBytesMax: 255,
   /** Longest symlink target, bytes. */
   symlinkBytesMax: 4_095,
+  /** Longest value of an extended attribute, bytes: what the kernel allows. */
+  xattrValueBytesMax: 65_536,
+  /** All names of an inode's extended attributes with a NUL each: what listxattr(2) can tell. */
+  xattrNamesBytesMax: 65_536,
+  /** Bytes of all extended attributes of an inode, padded: one of the longest value, or many short. */
+  xattrsBytesMax: 66_560,
+  /** Bytes of these, sealed: room for what sealing adds now and later. */
+  sealedXattrsBytesMax: 66_624,
   /** Hard links to one inode. */
   linksMax: 65_000,
   /** Components that one resolve may walk: PATH_MAX holds 2048 one-letter names. */

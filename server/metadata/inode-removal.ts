@@ -51,9 +51,9 @@ export function removeInode(txn: Transaction, record: InodeRecord, purger: Purge
   txn.delete(tables.inodes, keys.inode(record.inode.inode))
   txn.add(counterNames.inodes, -1)
   txn.add(counterNames.userInodes(record.owner), -1)
-  if (record.inode.allocatedBytes > 0) {
-    txn.add(counterNames.userBytes(record.owner), -record.inode.allocatedBytes)
-  }
+  const bytes = record.inode.allocatedBytes + record.xattrBytes
+  if (bytes > 0) txn.add(counterNames.userBytes(record.owner), -bytes)
+  if (record.xattrBytes > 0) txn.delete(tables.xattrs, keys.xattr(record.inode.inode))
   if (extentBytes(record) > 0) purgeContent(txn, record.content, purger)
 }
 

@@ -34,7 +34,7 @@ export function checkEntry(entry: Uint8Array): void {
 
 /** Attributes of any inode. */
 export function checkAttributes(attributes: Attributes): void {
-  const { kind, mode, size, contentDigest, seal } = attributes
+  const { kind, mode, size, contentDigest, seal, xattrDigest } = attributes
   if (kind < 1 || kind > INODE_KIND_MAX) refuse(`inode kind ${kind} does not exist`)
   if (mode > MODE_MAX) refuse(`mode 0${mode.toString(8)} has more than permission bits`)
   if (size > limits.fileBytesMax) {
@@ -42,6 +42,9 @@ export function checkAttributes(attributes: Attributes): void {
   }
   if (contentDigest.length !== DIGEST_BYTES) {
     refuse(`a content digest of ${contentDigest.length} bytes; it has ${DIGEST_BYTES}`)
+  }
+  if (xattrDigest.length !== 0 && xattrDigest.length !== DIGEST_BYTES) {
+    refuse(`a digest of extended attributes of ${xattrDigest.length} bytes`)
   }
   if (seal.length !== SEAL_BYTES) refuse(`a seal of ${seal.length} bytes; it has ${SEAL_BYTES}`)
 }

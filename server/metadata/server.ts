@@ -26,6 +26,7 @@ import type { Mutation, Query } from './operations/operation.ts'
 import { plan } from './operations/plan.ts'
 import { readManifest } from './operations/read-manifest.ts'
 import { readWindows } from './operations/read-windows.ts'
+import { readXattrs } from './operations/read-xattrs.ts'
 import { registerServer } from './operations/register-server.ts'
 import { registerFinish, registerStart } from './operations/register-user.ts'
 import { release } from './operations/release.ts'
@@ -69,7 +70,8 @@ function serveUsers(service: Service, services: Services): void {
   for (const mutation of [create, link, unlink, rename, setAttributes, commit]) {
     serveMutation(service, mutation as Mutation<{ operation: OperationId }, unknown>, services)
   }
-  for (const query of [resolve, getInode, release, list, plan, readWindows, reportChunk, statfs]) {
+  const queries = [resolve, getInode, release, list, plan, readWindows, readXattrs, reportChunk]
+  for (const query of [...queries, statfs]) {
     serveQuery(service, query as Query<unknown, unknown>, services)
   }
   service.handle(methods.clusterStatus, (_q, { connection }) => {

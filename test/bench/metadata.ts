@@ -18,7 +18,7 @@ import { openClient } from '../../mount/client/open.ts'
 import type { MetadataSession } from '../../mount/client/api.ts'
 import type { Attributes, Extent } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
-import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS, windowDigest } from '../../schema/wire/content.ts'
 import { createKeyPair, createRequest } from '../../server/identity/certificates.ts'
 import { clusterPaths, readIdentity } from '../../server/metadata/cluster-files.ts'
 import { METADATA_NAME } from '../../server/metadata/peer-names.ts'
@@ -144,6 +144,7 @@ function attributes(key: InodeKey, more: Partial<Attributes> = {}): Attributes {
     mtime: 1n,
     version: 1,
     contentDigest: manifestDigest(NO_BYTES),
+    xattrDigest: NO_XATTRS,
     ...more,
   })
 }

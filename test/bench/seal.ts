@@ -9,7 +9,7 @@ import { SealedChunk } from '../../mount/client/sealed-chunk.ts'
 import { ChunkOpener, ChunkSealer } from '../../mount/crypto/chunk-cipher.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import { limits } from '../../schema/wire/limits.ts'
-import { manifestDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 
 const { blockBytes, sealedBlockBytes, chunkBytesMax, chunkBlocksMax } = limits
 const MEGABYTE = 1e6
@@ -116,6 +116,7 @@ function smallSeals(key: InodeKey): void {
     mtime: 1n,
     version: 1,
     contentDigest: manifestDigest(new Uint8Array()),
+    xattrDigest: NO_XATTRS,
   })
   small('token of a name', (i) => key.token(`file-${i}`))
   small('seal an entry', () => key.sealEntry('a file name.txt', child))

@@ -12,7 +12,7 @@ import type { CreateRequest } from '../../schema/generated/metadata.ts'
 import type { Inode } from '../../schema/generated/common.ts'
 import type { Connection } from '../../schema/rpc/api.ts'
 import { MethodTable } from '../../schema/rpc/method-table.ts'
-import { manifestDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import { generateKey, wrapKey } from '../../mount/crypto/key-wrap.ts'
 import { Device } from '../../mount/client/device.ts'
@@ -34,6 +34,7 @@ const rootInode: Inode = {
     mtime: 0n,
     version: 1,
     contentDigest: manifestDigest(new Uint8Array()),
+    xattrDigest: NO_XATTRS,
   }),
   nlink: 2,
   ctime: 0n,

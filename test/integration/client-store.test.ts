@@ -8,7 +8,7 @@ import t from 'tap'
 import type { Attributes } from '../../schema/generated/common.ts'
 import type { NewChunk } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
-import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS, windowDigest } from '../../schema/wire/content.ts'
 import { blocksOf } from '../../mount/crypto/chunk-cipher.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import type { Client } from '../../mount/client/open.ts'
@@ -35,6 +35,7 @@ const attributes = {
   mtime: 1n,
   version: 1,
   contentDigest: manifestDigest(NOTHING),
+  xattrDigest: NO_XATTRS,
 }
 
 /** Makes an empty file; its number. */

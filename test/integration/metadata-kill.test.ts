@@ -6,7 +6,7 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { methods } from '../../schema/methods.ts'
-import { manifestDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import { openClient } from '../../mount/client/open.ts'
 import { openRocksStore } from '../../server/store/rocks-store.ts'
@@ -49,6 +49,7 @@ t.test('kill -9 under load loses nothing answered, and doubles nothing', async (
       mtime: 1n,
       version: 1,
       contentDigest: manifestDigest(NO_BYTES),
+      xattrDigest: NO_XATTRS,
     })
     const { inode } = await session.mutate(methods.create, {
       parent: root,

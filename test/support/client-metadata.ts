@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { Attributes } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
-import { manifestDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import type { MetadataSession } from '../../mount/client/api.ts'
 import { openClient } from '../../mount/client/open.ts'
@@ -102,6 +102,7 @@ const file = (key: InodeKey): Attributes =>
     mtime: 1n,
     version: 1,
     contentDigest: manifestDigest(new Uint8Array()),
+    xattrDigest: NO_XATTRS,
   })
 
 const parentOf = (session: MetadataSession): { inode: number; key: InodeKey } => ({

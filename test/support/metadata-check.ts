@@ -3,7 +3,7 @@
  * counts, parents, bytes, chunk references, reverse index, counters. What it returns is wrong; an
  * empty list is a consistent store.
  */
-import { windowDigest } from '../../schema/wire/content.ts'
+import { windowDigest, xattrDigest } from '../../schema/wire/content.ts'
 import { coveredBytes } from '../../schema/wire/extents.ts'
 import type { InodeRecord } from '../../schema/generated/records.ts'
 import { parts } from '../../server/metadata/store/keys.ts'
@@ -80,6 +80,15 @@ export async function checkStore(store: OrderedStore): Promise<string[]> {
     same(`digest of ${name}`, Buffer.from(digest).equals(windowDigest(extents)), true)
     if (extents.length === 0) wrong.push(`${name} is empty`)
   }
+  const xattrBytes = new Sums()
+  for (const { key, value } of await all(store, 'a')) {
+    const { sealed } = tables.xattrs.decode(value)
+    xattrBytes.add(parts.id(key), sealed.length)
+    const vouched = inodes.get(parts.id(key))?.inode.attributes.xattrDigest ?? Buffer.of(0)
+    if (Buffer.compare(xattrDigest(sealed), vouched) !== 0) {
+      wrong.push(`the extended attributes of ${parts.id(key)} are not its inode's`)
+    }
+  }
   const contents = new Set(purges)
   for (const [id, record] of inodes) {
     const { inode, owner, content } = record
@@ -87,7 +96,9 @@ export async function checkStore(store: OrderedStore): Promise<string[]> {
     contents.add(content)
     counters.add('inodes')
     counters.add(`user-inodes/${owner}`)
-    counters.add(`user-bytes/${owner}`, inode.allocatedBytes)
+    counters.add(`user-bytes/${owner}`, inode.allocatedBytes + record.xattrBytes)
+    same(`xattr bytes of ${id}`, record.xattrBytes, xattrBytes.get(id))
+    same(`xattrs of ${id}`, record.xattrBytes > 0, inode.attributes.xattrDigest.length > 0)
     same(`bytes of ${id}`, inode.allocatedBytes, bytes.get(content) + inode.inline.length)
     const root = directory && record.parent === id
     const gone = directory && !root && names.get(id) === 0

@@ -8,7 +8,7 @@ import type { Attributes } from '../../schema/generated/common.ts'
 import type { CreateRequest, NewChunk } from '../../schema/generated/metadata.ts'
 import type { Connection } from '../../schema/rpc/api.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
-import { manifestDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { sessionProof } from '../../schema/wire/session-proof.ts'
 import { createAuthority } from '../../server/identity/certificates.ts'
 import { Clock } from '../../server/metadata/clock.ts'
@@ -51,6 +51,7 @@ export function attributes(kind: number, more: Partial<Attributes> = {}): Attrib
     mtime: 5n,
     version: 1,
     contentDigest: EMPTY_DIGEST,
+    xattrDigest: NO_XATTRS,
     seal: Buffer.alloc(32, 7),
     ...more,
   }

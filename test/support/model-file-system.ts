@@ -14,6 +14,8 @@ import type {
   Owner,
   Stat,
   StoreSize,
+  Target,
+  XattrMode,
 } from '../../mount/vfs/api.ts'
 
 const blockBytes = 65_536
@@ -34,6 +36,7 @@ interface Node {
   target: string
   readonly children: Map<string, Node>
   readonly blocks: Map<number, Buffer>
+  readonly xattrs: Map<string, Uint8Array>
 }
 
 interface OpenFile {
@@ -234,6 +237,31 @@ export class ModelFileSystem implements FileSystem {
     Object.assign(this.#walk(path), { atime, mtime, ctime: now() })
   }
 
+  async getXattr(target: Target, name: string): Promise<Uint8Array> {
+    await this.#enter('getXattr', String(target))
+    const value = this.#target(target).xattrs.get(name)
+    if (value === undefined) throw new DfsError('noAttribute', name)
+    return value
+  }
+
+  async listXattrs(target: Target): Promise<string[]> {
+    await this.#enter('listXattrs', String(target))
+    return [...this.#target(target).xattrs.keys()]
+  }
+
+  async setXattr(target: Target, name: string, value: Uint8Array, mode: XattrMode): Promise<void> {
+    await this.#enter('setXattr', String(target))
+    const { xattrs } = this.#target(target)
+    if (mode === 'create' && xattrs.has(name)) throw new DfsError('exists', name)
+    if (mode === 'replace' && !xattrs.has(name)) throw new DfsError('noAttribute', name)
+    xattrs.set(name, Uint8Array.from(value))
+  }
+
+  async removeXattr(target: Target, name: string): Promise<void> {
+    await this.#enter('removeXattr', String(target))
+    if (!this.#target(target).xattrs.delete(name)) throw new DfsError('noAttribute', name)
+  }
+
   async statfs(): Promise<StoreSize> {
     await this.#enter('statfs', '/')
     return { totalBytes: 640e12, freeBytes: 320e12, inodes: this.#lastInode }
@@ -259,7 +287,15 @@ export class ModelFileSystem implements FileSystem {
     const times = { atime: time, mtime: time, ctime: time }
     const owned = { mode, nlink: isTree ? 2 : 1, uid, gid, rdev: 0, size: 0, ...times }
     const inode = ++this.#lastInode
-    return { inode, ...owned, opens: 0, target: '', children: new Map(), blocks: new Map() }
+    return {
+      inode,
+      ...owned,
+      opens: 0,
+      target: '',
+      children: new Map(),
+      blocks: new Map(),
+      xattrs: new Map(),
+    }
   }
 
   #walk(path: string): Node {
@@ -272,6 +308,10 @@ export class ModelFileSystem implements FileSystem {
       node = child
     }
     return node
+  }
+
+  #target(target: Target): Node {
+    return typeof target === 'string' ? this.#walk(target) : this.#file(target).node
   }
 
   #directory(path: string): Node {

@@ -27,7 +27,7 @@ import type { Transaction } from '../store/transaction.ts'
 import { ChunkChanges } from './chunk-changes.ts'
 import type { Mutation } from './operation.ts'
 import { addUserBytes } from './quota.ts'
-import { checkNextVersion } from './set-attributes.ts'
+import { checkNextVersion, sameXattrs } from './set-attributes.ts'
 import { inodeName, ownInode } from './tree.ts'
 import { changeWindows } from './window-changes.ts'
 
@@ -45,6 +45,9 @@ export const commit: Mutation<CommitRequest, InodeResponse> = {
     const { attributes, inline } = request
     if (!isFile(record)) refuse(`inode ${request.inode} is no file; it has no content to commit`)
     checkNextVersion(record.inode.attributes, attributes)
+    if (!sameXattrs(record.inode.attributes, attributes)) {
+      refuse('commit does not change extended attributes; setAttributes does')
+    }
     if (attributes.size < record.inode.attributes.size && !cutsTo(request, attributes.size)) {
       refuse('a smaller size needs a truncation to it')
     }

@@ -61,6 +61,7 @@ export const create: Mutation<CreateRequest, InodeResponse> = {
 export function checkNew(attributes: Attributes): void {
   checkAttributes(attributes)
   if (attributes.version !== 1) refuse(`a new inode of version ${attributes.version}; it has 1`)
+  if (attributes.xattrDigest.length > 0) refuse('a new inode has no extended attributes yet')
 }
 
 interface NewInode {
@@ -86,7 +87,13 @@ export function newInode(id: number, from: NewInode): InodeRecord {
     allocatedBytes: from.inline.length,
     inline: from.inline,
   }
-  return { inode, owner: from.owner, parent: directory ? from.parent : 0, content: id }
+  return {
+    inode,
+    owner: from.owner,
+    parent: directory ? from.parent : 0,
+    content: id,
+    xattrBytes: 0,
+  }
 }
 
 /** Writes a new inode and counts it. */

@@ -4,6 +4,7 @@
  *
  *   byte  record                 rest of the key                        value
  *   ----  ---------------------  -------------------------------------  ----------------
+ *   a     extended attributes    u64 inode                              XattrRecord
  *   c     chunk                  u64 chunk                              PlacedChunkRecord
  *   d     directory entry        u64 directory, 32-byte token           DentryRecord
  *   e     device                 u32 device                             DeviceRecord
@@ -28,6 +29,7 @@ import { limits } from '../../../schema/wire/limits.ts'
 import { prefixEnd } from '../../store/ordered-store.ts'
 
 const space = (letter: string): number => letter.charCodeAt(0)
+const XATTR = space('a')
 const CHUNK = space('c')
 const DENTRY = space('d')
 const DEVICE = space('e')
@@ -111,6 +113,7 @@ export const keys = {
     key.writeUInt32BE(index, 9)
     return key
   },
+  xattr: (inode: number): Buffer => u64(XATTR, inode),
   delete: (server: number, chunk: number): Buffer => u32u64(DELETE, server, chunk),
 } as const
 

@@ -33,5 +33,6 @@ export const tables = {
   ticketKeys: uncached(records.TicketKeysRecord),
   users: cached(records.UserRecord),
   windows: cached(records.WindowRecord),
+  xattrs: uncached(records.XattrRecord),
   marks: uncached(mark),
 } as const

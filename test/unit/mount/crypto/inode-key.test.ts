@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import * as fc from 'fast-check'
 import t from 'tap'
 import type { Attributes } from '../../../../schema/generated/common.ts'
-import { manifestDigest } from '../../../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS } from '../../../../schema/wire/content.ts'
 import { InodeKey } from '../../../../mount/crypto/inode-key.ts'
 import { flips } from '../../../support/flips.ts'
 import { repository } from '../../../support/cluster.ts'
@@ -15,7 +15,8 @@ import { repository } from '../../../support/cluster.ts'
 interface Vectors {
   secret: string
   entry: { name: string; kind: number; child: string; token: string; sealed: string }
-  inodes: (Omit<Attributes, 'mtime' | 'contentDigest' | 'seal'> & Record<string, string>)[]
+  inodes: (Omit<Attributes, 'mtime' | 'contentDigest' | 'seal' | 'xattrDigest'> &
+    Record<string, string>)[]
   inline: { plain: string; sealed: string }
   chunk: { id: number; header: string; key: string }
 }
@@ -35,6 +36,7 @@ const attributes = {
   mtime: 4n,
   version: 5,
   contentDigest: manifestDigest(new Uint8Array()),
+  xattrDigest: NO_XATTRS,
 }
 
 t.test('entries of format version 1 open', async (t) => {
@@ -53,6 +55,7 @@ t.test('inodes of format version 1 verify, and are sealed the same way today', a
       mtime: BigInt(fields['mtime'] ?? ''),
       contentDigest: hex(fields['contentDigest'] ?? ''),
       seal: hex(fields['seal'] ?? ''),
+      xattrDigest: hex(fields['xattrDigest'] ?? ''),
     }
     key.verifyAttributes(inode)
     t.same(key.sealAttributes(inode).seal, inode.seal, `kind ${inode.kind}`)
@@ -161,6 +164,8 @@ t.test('a change of any sealed attribute is found, and of the key', async (t) =>
     { version: 6 },
     { contentDigest: Buffer.alloc(32) },
     { contentDigest: Buffer.alloc(31) },
+    { xattrDigest: Buffer.alloc(32) },
+    { xattrDigest: Buffer.alloc(1) },
     { seal: Buffer.alloc(32) },
     { seal: sealed.seal.subarray(1) },
     { seal: Buffer.alloc(0) },

@@ -8,7 +8,7 @@ import type { Attributes, Extent, Inode } from '../../../../schema/generated/com
 import type { ReadWindowsResponse } from '../../../../schema/generated/metadata.ts'
 import { methods } from '../../../../schema/methods.ts'
 import type { Method } from '../../../../schema/rpc/api.ts'
-import { manifestDigest, windowDigest } from '../../../../schema/wire/content.ts'
+import { manifestDigest, NO_XATTRS, windowDigest } from '../../../../schema/wire/content.ts'
 import { limits } from '../../../../schema/wire/limits.ts'
 import { DfsError } from '../../../../schema/wire/status.ts'
 import type { MetadataSession } from '../../../../mount/client/api.ts'
@@ -68,6 +68,7 @@ function inodeOf(
     mtime: 1n,
     version: 1,
     contentDigest: EMPTY_CONTENT_DIGEST,
+    xattrDigest: NO_XATTRS,
     ...over,
   })
   return {

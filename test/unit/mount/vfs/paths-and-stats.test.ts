@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Inode } from '../../../../schema/generated/common.ts'
+import { NO_XATTRS } from '../../../../schema/wire/content.ts'
 import { InodeKey } from '../../../../mount/crypto/inode-key.ts'
 import { InodeVerifier } from '../../../../mount/vfs/inode-verifier.ts'
 import { EMPTY_CONTENT_DIGEST, manifestBytes } from '../../../../mount/vfs/manifest.ts'
@@ -46,6 +47,7 @@ function inode(version: number, over: Partial<Inode['attributes']> = {}): Inode 
       mtime: 3n,
       version,
       contentDigest: EMPTY_CONTENT_DIGEST,
+      xattrDigest: NO_XATTRS,
       ...over,
     }),
     nlink: 1,

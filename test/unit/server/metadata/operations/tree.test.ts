@@ -171,6 +171,7 @@ t.test('setAttributes keeps what the client sealed, and the times that are ours'
     attributes: attributes(1, { mode: 0o600, mtime: 9n, version: 2, seal: Buffer.alloc(32, 1) }),
     atime: 77n,
     directoryMtime: 5n,
+    xattrs: NO_BYTES,
   })
   t.match(inode.attributes, { mode: 0o600, mtime: 9n, version: 2 })
   t.equal(inode.atime, 77n)
@@ -180,6 +181,7 @@ t.test('setAttributes keeps what the client sealed, and the times that are ours'
     attributes: attributes(2, { mtime: 0n, version: 2 }),
     atime: 0n,
     directoryMtime: 123n,
+    xattrs: NO_BYTES,
   })
   t.equal(changed.inode.attributes.mtime, 123n)
 })
@@ -314,6 +316,7 @@ t.test('refusals', async (t) => {
           attributes: attributes(1, { version: 3 }),
           atime: 0n,
           directoryMtime: 0n,
+          xattrs: NO_BYTES,
         }),
     ],
     [
@@ -325,6 +328,7 @@ t.test('refusals', async (t) => {
           attributes: attributes(2, { version: 2 }),
           atime: 0n,
           directoryMtime: 0n,
+          xattrs: NO_BYTES,
         }),
     ],
     [
@@ -336,6 +340,7 @@ t.test('refusals', async (t) => {
           attributes: attributes(1, { version: 2, size: 4 }),
           atime: 0n,
           directoryMtime: 0n,
+          xattrs: NO_BYTES,
         }),
     ],
     [
