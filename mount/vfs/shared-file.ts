@@ -87,11 +87,11 @@ export class SharedFile {
 
   /** Changes the size; what is new reads as zeros. Throws `fileTooLarge`. */
   resize(size: number): void {
-    if (size < 0 || !Number.isSafeInteger(size)) {
-      throw new DfsError('invalidArgument', `${size} is no size of a file`)
-    }
     if (size > limits.fileBytesMax) {
       throw new DfsError('fileTooLarge', `a file has at most ${limits.fileBytesMax} bytes`)
+    }
+    if (size < 0 || !Number.isSafeInteger(size)) {
+      throw new DfsError('invalidArgument', `${size} is no size of a file`)
     }
     const nowMs = Date.now()
     this.#changeDirty(() => this.dirty.truncate(size))

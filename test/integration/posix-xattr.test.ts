@@ -4,22 +4,16 @@
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { tmpdir } from 'node:os'
 import { spawnSync } from 'node:child_process'
 import t from 'tap'
 import { noMounts, run, startCluster } from '../support/cluster.ts'
+import { localDirectory, python, sameOnBoth } from '../support/lockstep.ts'
 
-const reason = noMounts() ?? noPython()
+const reason = noMounts() ?? noXattrs()
 t.setTimeout(180_000)
 
 /** Prints what each call does, one line each, in the directory it is started in. */
 const CALLS = `
-import os, errno
-def tell(what, call):
-    try: result = call()
-    except OSError as e: result = errno.errorcode[e.errno]
-    if isinstance(result, list): result = sorted(result)
-    print(what, result)
 def get(name, path='f'): return lambda: os.getxattr(path, name)
 def put(name, value, flags=0, path='f'): return lambda: os.setxattr(path, name, value, flags)
 open('f', 'w').write('content'); os.mkdir('d')
@@ -77,15 +71,10 @@ tell('of a read-only file', put('user.r', b'x', 0, 'ro'))
 t.test('extended attributes', reason === undefined ? {} : { skip: reason }, async (t) => {
   const cluster = startCluster(t)
   const { mount } = cluster
-  const local = mkdtempSync(join(tmpdir(), 'dfs-xattr-'))
-  t.teardown(() => rmSync(local, { recursive: true, force: true }))
+  const local = localDirectory(t)
 
   await t.test('every call does what it does on a local disk', async (t) => {
-    const here = python(local, CALLS)
-    const there = python(mount, CALLS)
-    t.ok(here.length > 35, `${here.length} calls`)
-    for (const [at, line] of here.entries()) t.equal(there[at], line, line)
-    t.equal(there.length, here.length)
+    sameOnBoth(t, { local, mount }, CALLS, 38)
   })
 
   await t.test('values of 64 KiB are kept; more than that in one file is ENOSPC', async (t) => {
@@ -163,19 +152,8 @@ for base, dirs, files in sorted(os.walk('tree')):
   })
 })
 
-/** Lines that a Python script prints in `directory`. */
-function python(directory: string, script: string): string[] {
-  const { status, stdout, stderr } = spawnSync('python3', ['-c', script], {
-    cwd: directory,
-    encoding: 'utf8',
-    timeout: 60_000,
-  })
-  if (status !== 0) throw new Error(`python3 in ${directory}: ${stderr}`)
-  return stdout.trimEnd().split('\n')
-}
-
 /** Why there is nothing to make the calls with, or nothing to compare them with. */
-function noPython(): string | undefined {
+function noXattrs(): string | undefined {
   const script = `import os,tempfile; f = tempfile.NamedTemporaryFile(); os.setxattr(f.name, 'user.a', b'')`
   const { status, error } = spawnSync('python3', ['-c', script])
   if (error !== undefined) return 'python3 is not installed'
