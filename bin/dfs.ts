@@ -3,7 +3,9 @@
  * `dfs`: a cluster for a first try, the account, and the store without a mount.
  */
 import { loginCommand, registerCommand } from './commands/account.ts'
+import { devicesCommand, logoutCommand } from './commands/devices.ts'
 import { lsCommand } from './commands/ls.ts'
+import { passwdCommand, recoverCommand, recoveryCommand } from './commands/password.ts'
 import { getCommand, putCommand } from './commands/put-get.ts'
 import { mkdirCommand, rmCommand } from './commands/remove.ts'
 import { statusCommand } from './commands/status.ts'
@@ -18,6 +20,11 @@ await runMain('dfs', async () => {
     .command(downCommand)
     .command(registerCommand)
     .command(loginCommand)
+    .command(logoutCommand)
+    .command(passwdCommand)
+    .command(recoveryCommand)
+    .command(recoverCommand)
+    .command(devicesCommand)
     .command(lsCommand)
     .command(putCommand)
     .command(getCommand)

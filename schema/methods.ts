@@ -70,6 +70,15 @@ export const methods = {
   /** Asks any server whether it is there: any answer says so, also that it does not serve this. */
   ping: method(8, 'ping', meta.Empty, meta.Empty, { deadlineMs: 4_000 }),
 
+  passwordStart: method(9, 'passwordStart', meta.PasswordStartRequest, meta.PasswordStartResponse),
+  setPassword: method(10, 'setPassword', meta.SetPasswordRequest, meta.SetPasswordResponse),
+  recover: method(11, 'recover', meta.RecoverRequest, meta.Account),
+  setRecovery: method(12, 'setRecovery', meta.SetRecoveryRequest, meta.Empty),
+  listDevices: method(13, 'listDevices', meta.ListDevicesRequest, meta.ListDevicesResponse, {
+    responseBytesMax: 131_072,
+  }),
+  revokeDevice: method(14, 'revokeDevice', meta.RevokeDeviceRequest, meta.Empty),
+
   resolve: method(20, 'resolve', meta.ResolveRequest, meta.ResolveResponse, {
     requestBytesMax: 131_072,
     responseBytesMax: 4 * LARGE,

@@ -438,6 +438,36 @@ export function getCreateRequest(r: Reader, t: number): CreateRequest {
 
 export const CreateRequest: Codec<CreateRequest> = codec('CreateRequest', putCreateRequest, getCreateRequest)
 
+export interface DeviceStatus {
+  device: number
+  name: string
+  /** Nanoseconds since 1970. */
+  created: bigint
+  /** Sessions that it has open on connections. */
+  sessions: number
+}
+
+export function putDeviceStatus(b: Encoder, v: DeviceStatus): number {
+  const name = b.text(v.name)
+  b.startObject(4)
+  b.addFieldInt32(0, v.device, 0)
+  b.addFieldInt64(2, v.created, 0n)
+  b.addFieldInt32(3, v.sessions, 0)
+  b.addFieldOffset(1, name, 0)
+  return b.endObject()
+}
+
+export function getDeviceStatus(r: Reader, t: number): DeviceStatus {
+  return {
+    device: r.u32Field(t, 0),
+    name: r.text(r.field(t, 1)),
+    created: r.i64Field(t, 2),
+    sessions: r.u32Field(t, 3),
+  }
+}
+
+export const DeviceStatus: Codec<DeviceStatus> = codec('DeviceStatus', putDeviceStatus, getDeviceStatus)
+
 export interface Empty {
 }
 
@@ -527,6 +557,47 @@ export function getLinkRequest(r: Reader, t: number): LinkRequest {
 }
 
 export const LinkRequest: Codec<LinkRequest> = codec('LinkRequest', putLinkRequest, getLinkRequest)
+
+/** In a session, or on a connection that has just proven the password. */
+export interface ListDevicesRequest {
+}
+
+export function putListDevicesRequest(b: Encoder, _v: ListDevicesRequest): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getListDevicesRequest(r: Reader, _t: number): ListDevicesRequest {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const ListDevicesRequest: Codec<ListDevicesRequest> = codec('ListDevicesRequest', putListDevicesRequest, getListDevicesRequest)
+
+export interface ListDevicesResponse {
+  devices: DeviceStatus[]
+  /** The account has a recovery code. */
+  recovery: boolean
+}
+
+export function putListDevicesResponse(b: Encoder, v: ListDevicesResponse): number {
+  const devices = b.tables(v.devices, putDeviceStatus)
+  b.startObject(2)
+  b.addFieldInt8(1, v.recovery ? 1 : 0, 0)
+  b.addFieldOffset(0, devices, 0)
+  return b.endObject()
+}
+
+export function getListDevicesResponse(r: Reader, t: number): ListDevicesResponse {
+  return {
+    devices: r.tables(r.field(t, 0), getDeviceStatus),
+    recovery: r.boolField(t, 1),
+  }
+}
+
+export const ListDevicesResponse: Codec<ListDevicesResponse> = codec('ListDevicesResponse', putListDevicesResponse, getListDevicesResponse)
 
 export interface ListRequest {
   directory: number
@@ -794,6 +865,45 @@ export function getOpenSessionResponse(r: Reader, t: number): OpenSessionRespons
 
 export const OpenSessionResponse: Codec<OpenSessionResponse> = codec('OpenSessionResponse', putOpenSessionResponse, getOpenSessionResponse)
 
+/** Starts a new password: only on a connection that has just proven the old one or the recovery code. */
+export interface PasswordStartRequest {
+  opaqueRequest: string
+}
+
+export function putPasswordStartRequest(b: Encoder, v: PasswordStartRequest): number {
+  const opaqueRequest = b.text(v.opaqueRequest)
+  b.startObject(1)
+  b.addFieldOffset(0, opaqueRequest, 0)
+  return b.endObject()
+}
+
+export function getPasswordStartRequest(r: Reader, t: number): PasswordStartRequest {
+  return {
+    opaqueRequest: r.text(r.field(t, 0)),
+  }
+}
+
+export const PasswordStartRequest: Codec<PasswordStartRequest> = codec('PasswordStartRequest', putPasswordStartRequest, getPasswordStartRequest)
+
+export interface PasswordStartResponse {
+  opaqueResponse: string
+}
+
+export function putPasswordStartResponse(b: Encoder, v: PasswordStartResponse): number {
+  const opaqueResponse = b.text(v.opaqueResponse)
+  b.startObject(1)
+  b.addFieldOffset(0, opaqueResponse, 0)
+  return b.endObject()
+}
+
+export function getPasswordStartResponse(r: Reader, t: number): PasswordStartResponse {
+  return {
+    opaqueResponse: r.text(r.field(t, 0)),
+  }
+}
+
+export const PasswordStartResponse: Codec<PasswordStartResponse> = codec('PasswordStartResponse', putPasswordStartResponse, getPasswordStartResponse)
+
 export interface PlanRequest {
   count: number
   /** Chunkservers that just failed this client. */
@@ -941,6 +1051,33 @@ export function getReadWindowsResponse(r: Reader, t: number): ReadWindowsRespons
 
 export const ReadWindowsResponse: Codec<ReadWindowsResponse> = codec('ReadWindowsResponse', putReadWindowsResponse, getReadWindowsResponse)
 
+/**
+ * Proves the recovery code on this connection (schema/wire/session-proof.ts), after a challenge.
+ * Answered with an Account whose master key is wrapped by the code.
+ */
+export interface RecoverRequest {
+  user: string
+  signature: Uint8Array
+}
+
+export function putRecoverRequest(b: Encoder, v: RecoverRequest): number {
+  const user = b.text(v.user)
+  const signature = b.bytes(v.signature)
+  b.startObject(2)
+  b.addFieldOffset(0, user, 0)
+  b.addFieldOffset(1, signature, 0)
+  return b.endObject()
+}
+
+export function getRecoverRequest(r: Reader, t: number): RecoverRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+    signature: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const RecoverRequest: Codec<RecoverRequest> = codec('RecoverRequest', putRecoverRequest, getRecoverRequest)
+
 export interface RegisterFinishRequest {
   invitation: Uint8Array
   user: string
@@ -950,6 +1087,12 @@ export interface RegisterFinishRequest {
   /** The root directory's key, wrapped by the master key. */
   wrappedRootKey: Uint8Array
   root: Attributes
+  /**
+   * Raw Ed25519 public key of the recovery code, and the master key wrapped by the code; both empty
+   * for an account without one.
+   */
+  recoveryKey: Uint8Array
+  recoveryMasterKey: Uint8Array
 }
 
 export function putRegisterFinishRequest(b: Encoder, v: RegisterFinishRequest): number {
@@ -959,13 +1102,17 @@ export function putRegisterFinishRequest(b: Encoder, v: RegisterFinishRequest): 
   const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
   const wrappedRootKey = b.bytes(v.wrappedRootKey)
   const root = putAttributes(b, v.root)
-  b.startObject(6)
+  const recoveryKey = b.bytes(v.recoveryKey)
+  const recoveryMasterKey = b.bytes(v.recoveryMasterKey)
+  b.startObject(8)
   b.addFieldOffset(0, invitation, 0)
   b.addFieldOffset(1, user, 0)
   b.addFieldOffset(2, opaqueRecord, 0)
   b.addFieldOffset(3, wrappedMasterKey, 0)
   b.addFieldOffset(4, wrappedRootKey, 0)
   b.addFieldOffset(5, root, 0)
+  b.addFieldOffset(6, recoveryKey, 0)
+  b.addFieldOffset(7, recoveryMasterKey, 0)
   return b.endObject()
 }
 
@@ -977,6 +1124,8 @@ export function getRegisterFinishRequest(r: Reader, t: number): RegisterFinishRe
     wrappedMasterKey: r.byteVector(r.field(t, 3)),
     wrappedRootKey: r.byteVector(r.field(t, 4)),
     root: r.required(r.field(t, 5), getAttributes),
+    recoveryKey: r.byteVector(r.field(t, 6)),
+    recoveryMasterKey: r.byteVector(r.field(t, 7)),
   }
 }
 
@@ -1248,6 +1397,29 @@ export function getResolvedEntry(r: Reader, t: number): ResolvedEntry {
 
 export const ResolvedEntry: Codec<ResolvedEntry> = codec('ResolvedEntry', putResolvedEntry, getResolvedEntry)
 
+/** As ListDevicesRequest. The device's sessions end at once, this one too if it is its own. */
+export interface RevokeDeviceRequest {
+  device: number
+  /** Also the last device of an account without a recovery code. */
+  force: boolean
+}
+
+export function putRevokeDeviceRequest(b: Encoder, v: RevokeDeviceRequest): number {
+  b.startObject(2)
+  b.addFieldInt32(0, v.device, 0)
+  b.addFieldInt8(1, v.force ? 1 : 0, 0)
+  return b.endObject()
+}
+
+export function getRevokeDeviceRequest(r: Reader, t: number): RevokeDeviceRequest {
+  return {
+    device: r.u32Field(t, 0),
+    force: r.boolField(t, 1),
+  }
+}
+
+export const RevokeDeviceRequest: Codec<RevokeDeviceRequest> = codec('RevokeDeviceRequest', putRevokeDeviceRequest, getRevokeDeviceRequest)
+
 export interface ServerStatus {
   id: number
   rack: string
@@ -1331,6 +1503,90 @@ export function getSetAttributesRequest(r: Reader, t: number): SetAttributesRequ
 }
 
 export const SetAttributesRequest: Codec<SetAttributesRequest> = codec('SetAttributesRequest', putSetAttributesRequest, getSetAttributesRequest)
+
+/**
+ * Replaces the password, atomically with what goes with it. Sessions of the user end, except those
+ * of `keep_device`.
+ */
+export interface SetPasswordRequest {
+  opaqueRecord: string
+  /** The same master key as before, wrapped by the new export key. */
+  wrappedMasterKey: Uint8Array
+  /** The device whose sessions and key stay; 0 for none. */
+  keepDevice: number
+  revokeDevices: boolean
+  /** Also when only the password would be left to get in with. */
+  force: boolean
+}
+
+export function putSetPasswordRequest(b: Encoder, v: SetPasswordRequest): number {
+  const opaqueRecord = b.text(v.opaqueRecord)
+  const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
+  b.startObject(5)
+  b.addFieldInt32(2, v.keepDevice, 0)
+  b.addFieldInt8(3, v.revokeDevices ? 1 : 0, 0)
+  b.addFieldInt8(4, v.force ? 1 : 0, 0)
+  b.addFieldOffset(0, opaqueRecord, 0)
+  b.addFieldOffset(1, wrappedMasterKey, 0)
+  return b.endObject()
+}
+
+export function getSetPasswordRequest(r: Reader, t: number): SetPasswordRequest {
+  return {
+    opaqueRecord: r.text(r.field(t, 0)),
+    wrappedMasterKey: r.byteVector(r.field(t, 1)),
+    keepDevice: r.u32Field(t, 2),
+    revokeDevices: r.boolField(t, 3),
+    force: r.boolField(t, 4),
+  }
+}
+
+export const SetPasswordRequest: Codec<SetPasswordRequest> = codec('SetPasswordRequest', putSetPasswordRequest, getSetPasswordRequest)
+
+export interface SetPasswordResponse {
+  sessionsEnded: number
+  devicesRevoked: number
+}
+
+export function putSetPasswordResponse(b: Encoder, v: SetPasswordResponse): number {
+  b.startObject(2)
+  b.addFieldInt32(0, v.sessionsEnded, 0)
+  b.addFieldInt32(1, v.devicesRevoked, 0)
+  return b.endObject()
+}
+
+export function getSetPasswordResponse(r: Reader, t: number): SetPasswordResponse {
+  return {
+    sessionsEnded: r.u32Field(t, 0),
+    devicesRevoked: r.u32Field(t, 1),
+  }
+}
+
+export const SetPasswordResponse: Codec<SetPasswordResponse> = codec('SetPasswordResponse', putSetPasswordResponse, getSetPasswordResponse)
+
+/** Only on a connection that has just proven the password. Replaces an older code. */
+export interface SetRecoveryRequest {
+  recoveryKey: Uint8Array
+  recoveryMasterKey: Uint8Array
+}
+
+export function putSetRecoveryRequest(b: Encoder, v: SetRecoveryRequest): number {
+  const recoveryKey = b.bytes(v.recoveryKey)
+  const recoveryMasterKey = b.bytes(v.recoveryMasterKey)
+  b.startObject(2)
+  b.addFieldOffset(0, recoveryKey, 0)
+  b.addFieldOffset(1, recoveryMasterKey, 0)
+  return b.endObject()
+}
+
+export function getSetRecoveryRequest(r: Reader, t: number): SetRecoveryRequest {
+  return {
+    recoveryKey: r.byteVector(r.field(t, 0)),
+    recoveryMasterKey: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const SetRecoveryRequest: Codec<SetRecoveryRequest> = codec('SetRecoveryRequest', putSetRecoveryRequest, getSetRecoveryRequest)
 
 export interface StatfsRequest {
 }

@@ -344,6 +344,9 @@ export interface UserRecord {
   wrappedRootKey: Uint8Array
   rootInode: number
   devices: number[]
+  /** Raw Ed25519 public key of the recovery code, and the master key wrapped by it; empty without one. */
+  recoveryKey: Uint8Array
+  recoveryMasterKey: Uint8Array
 }
 
 export function putUserRecord(b: Encoder, v: UserRecord): number {
@@ -353,7 +356,9 @@ export function putUserRecord(b: Encoder, v: UserRecord): number {
   const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
   const wrappedRootKey = b.bytes(v.wrappedRootKey)
   const devices = b.numbers32(v.devices)
-  b.startObject(10)
+  const recoveryKey = b.bytes(v.recoveryKey)
+  const recoveryMasterKey = b.bytes(v.recoveryMasterKey)
+  b.startObject(12)
   b.addFieldInt32(0, v.userId, 0)
   b.addFieldU64(2, v.quotaBytes, 0)
   b.addFieldInt64(4, v.invitationExpires, 0n)
@@ -364,6 +369,8 @@ export function putUserRecord(b: Encoder, v: UserRecord): number {
   b.addFieldOffset(6, wrappedMasterKey, 0)
   b.addFieldOffset(7, wrappedRootKey, 0)
   b.addFieldOffset(9, devices, 0)
+  b.addFieldOffset(10, recoveryKey, 0)
+  b.addFieldOffset(11, recoveryMasterKey, 0)
   return b.endObject()
 }
 
@@ -379,6 +386,8 @@ export function getUserRecord(r: Reader, t: number): UserRecord {
     wrappedRootKey: r.byteVector(r.field(t, 7)),
     rootInode: r.u64Field(t, 8),
     devices: r.numbers32(r.field(t, 9)),
+    recoveryKey: r.byteVector(r.field(t, 10)),
+    recoveryMasterKey: r.byteVector(r.field(t, 11)),
   }
 }
 

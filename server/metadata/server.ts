@@ -15,6 +15,7 @@ import { addUser, createJoinToken, listUsers } from './operations/administration
 import { clusterStatus } from './operations/cluster-status.ts'
 import { commit } from './operations/commit.ts'
 import { create } from './operations/create.ts'
+import { listDevices, revokeDevice } from './operations/devices.ts'
 import { getInode } from './operations/get-inode.ts'
 import { heartbeat } from './operations/heartbeat.ts'
 import { join } from './operations/join.ts'
@@ -23,9 +24,11 @@ import { list } from './operations/list.ts'
 import { loginFinish, loginStart } from './operations/login.ts'
 import { challenge, openSession } from './operations/open-session.ts'
 import type { Mutation, Query } from './operations/operation.ts'
+import { passwordStart, setPassword } from './operations/password.ts'
 import { plan } from './operations/plan.ts'
 import { readManifest } from './operations/read-manifest.ts'
 import { readWindows } from './operations/read-windows.ts'
+import { recover, setRecovery } from './operations/recovery.ts'
 import { registerServer } from './operations/register-server.ts'
 import { registerFinish, registerStart } from './operations/register-user.ts'
 import { release } from './operations/release.ts'
@@ -44,6 +47,7 @@ const EMPTY = {}
 /** Registers everything that the metadata server serves. */
 export function serveMetadata(service: Service, services: Services): void {
   serveAnybody(service, services)
+  serveOwners(service, services)
   serveUsers(service, services)
   serveChunkservers(service, services)
   serveOperator(service, services)
@@ -59,10 +63,28 @@ function serveAnybody(service: Service, services: Services): void {
   )
   service.handle(methods.loginStart, (q, { connection }) => loginStart(q, connection, services))
   service.handle(methods.loginFinish, (q, { connection }) => loginFinish(q, connection, services))
-  service.handle(methods.addDevice, (q, { connection }) => addDevice(q, connection, services))
   service.handle(methods.challenge, (_q, { connection }) => challenge(connection, services))
   service.handle(methods.openSession, (q, { connection }) => openSession(q, connection, services))
   service.handle(methods.join, (q, { connection }) => join(q, connection, services))
+}
+
+/** Each of these asks what the connection has proven, or whose session it carries. */
+function serveOwners(service: Service, services: Services): void {
+  service.handle(methods.addDevice, (q, { connection }) => addDevice(q, connection, services))
+  service.handle(methods.passwordStart, (q, { connection }) =>
+    passwordStart(q, connection, services),
+  )
+  service.handle(methods.setPassword, (q, { connection }) => setPassword(q, connection, services))
+  service.handle(methods.recover, (q, { connection }) => recover(q, connection, services))
+  service.handle(methods.setRecovery, async (q, { connection }) => {
+    await setRecovery(q, connection, services)
+    return EMPTY
+  })
+  service.handle(methods.listDevices, (_q, { connection }) => listDevices(connection, services))
+  service.handle(methods.revokeDevice, async (q, { connection }) => {
+    await revokeDevice(q, connection, services)
+    return EMPTY
+  })
 }
 
 function serveUsers(service: Service, services: Services): void {

@@ -51,12 +51,24 @@ export interface Caller {
   readonly quotaBytes: number
 }
 
+/** What a connection has proven of an account; worth nothing once what was proven is replaced. */
+export type Proof =
+  | { readonly by: 'password'; readonly user: number; readonly record: string }
+  | { readonly by: 'recovery'; readonly user: number; readonly key: Uint8Array }
+
 /** What a connection has shown so far. */
 export interface ConnectionState {
   challenge?: Buffer | undefined
-  login?: { readonly user: number; readonly name: string; readonly serverState: string } | undefined
-  /** The user whose password this connection has proven. */
-  passwordOf?: number
+  login?:
+    | {
+        readonly user: number
+        readonly name: string
+        /** The OPAQUE record that the password is checked against. */
+        readonly record: string
+        readonly serverState: string
+      }
+    | undefined
+  proof?: Proof
   caller?: Caller
   /** The chunkserver that has registered here. */
   registered?: number

@@ -14,7 +14,7 @@ import type { Database } from './store/database.ts'
 import { keys } from './store/keys.ts'
 import { tables } from './store/tables.ts'
 
-/** Milliseconds that a ticket lives; a write ticket is also the life of its plan. */
+/** Milliseconds that a ticket lives at most: a write ticket, which is also the life of its plan. */
 export const TICKET_LIFE_MS = 3_600_000
 /** Milliseconds for which a key issues tickets. */
 const ROTATION_MS = 12 * 3_600_000

@@ -221,11 +221,14 @@ export class TestMetadata {
     const { invitation } = await addUser({ user: name, quotaBytes }, this.services)
     // Everybody from a machine of their own: logins are counted by address.
     const link = connection(`machine-of-${name}:4000`)
+    const opaqueRecord = `record of ${name}`
     const { userId, rootInode } = await registerFinish(
       {
         invitation,
         user: name,
-        opaqueRecord: `record of ${name}`,
+        opaqueRecord,
+        recoveryKey: NO_BYTES,
+        recoveryMasterKey: NO_BYTES,
         wrappedMasterKey: Buffer.from('wrapped master key'),
         wrappedRootKey: Buffer.from('wrapped root key'),
         root: attributes(2),
@@ -233,7 +236,7 @@ export class TestMetadata {
       link,
       this.services,
     )
-    stateOf(link).passwordOf = userId
+    stateOf(link).proof = { by: 'password', user: userId, record: opaqueRecord }
     const { publicKey, privateKey } = generateKeyPairSync('ed25519')
     const jwk = publicKey.export({ format: 'jwk' })
     const { device } = await addDevice(

@@ -55,6 +55,8 @@ export async function addUser(
       wrappedRootKey: NO_BYTES,
       rootInode: 0,
       devices: [],
+      recoveryKey: NO_BYTES,
+      recoveryMasterKey: NO_BYTES,
     }
     txn.put(tables.users, keys.user(userId), record)
     txn.put(tables.numbers, keys.userName(user), { value: userId })

@@ -43,6 +43,7 @@ export async function loginStart(
   stateOf(connection).login = {
     user: registered ? record.userId : NOBODY,
     name: user,
+    record: registered ? record.opaqueRecord : '',
     serverState: serverLoginState,
   }
   return { opaqueResponse: loginResponse }
@@ -71,7 +72,7 @@ export async function loginFinish(
   if (login.user === NOBODY) throw loginRefused()
   loginLimits.succeeded(connection.peer.address, login.name)
   const user = await database.read((txn) => userById(txn, login.user))
-  state.passwordOf = user.userId
+  state.proof = { by: 'password', user: user.userId, record: login.record }
   log.info({ user: user.user, from: connection.peer.address }, 'logged in with the password')
   return accountOf(user, user.wrappedMasterKey)
 }

@@ -3,14 +3,13 @@
  * new one. A nonce is good for one proof. The answer's session differs from the one asked for when
  * that one is gone; what was under way in it is then unknown to the server.
  */
-import { createPublicKey, randomBytes, verify } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Connection } from '../../../schema/rpc/api.ts'
 import type {
   ChallengeResponse,
   OpenSessionRequest,
   OpenSessionResponse,
 } from '../../../schema/generated/metadata.ts'
-import type { DeviceRecord } from '../../../schema/generated/records.ts'
 import { NONCE_BYTES, sessionProof } from '../../../schema/wire/session-proof.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { HELD_INODES_MAX } from '../holds.ts'
@@ -19,6 +18,7 @@ import { stateOf, type Services } from '../services.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
 import { accountOf, userById } from './accounts.ts'
+import { signedBy } from './ed25519.ts'
 
 export function challenge(connection: Connection, { policy }: Services): ChallengeResponse {
   const nonce = randomBytes(NONCE_BYTES)
@@ -49,15 +49,18 @@ export async function openSession(
   if (
     device === undefined ||
     user === undefined ||
-    !proves(device, signature, sessionProof(policy.cluster, nonce, deviceId))
+    !signedBy(device.publicKey, signature, sessionProof(policy.cluster, nonce, deviceId))
   ) {
-    throw new DfsError(
-      'loginRefused',
-      'this device is not known here or its proof is wrong; log in again with the password',
-    )
+    throw deviceRefused()
   }
   const mine = await ownedOnly(held, user.userId, services)
   const session = await sessions.open(connection, user, device, wanted, mine)
+  // A device revoked while we were opening: its sessions were ended before this one was there.
+  const still = await database.read((txn) => txn.get(tables.devices, keys.device(deviceId)))
+  if (still === undefined) {
+    await sessions.endWhere((record) => record.device === deviceId)
+    throw deviceRefused()
+  }
   const quotaBytes = user.quotaBytes === 0 ? Infinity : user.quotaBytes
   state.caller = { user: user.userId, session, quotaBytes }
   return {
@@ -68,11 +71,11 @@ export async function openSession(
   }
 }
 
-function proves(device: DeviceRecord, signature: Uint8Array, message: Uint8Array): boolean {
-  const x = Buffer.from(device.publicKey).toString('base64url')
-  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
-  return verify(null, message, key, signature)
-}
+const deviceRefused = (): DfsError =>
+  new DfsError(
+    'loginRefused',
+    'this device is not known here or its proof is wrong; log in again with the password',
+  )
 
 /** A client can hold only what is its own; the rest of its list is ignored. */
 async function ownedOnly(
