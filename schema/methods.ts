@@ -144,4 +144,11 @@ export const methods = {
     meta.CreateJoinTokenRequest,
     meta.CreateJoinTokenResponse,
   ),
+  disableUser: method(303, 'disableUser', meta.DisableUserRequest, meta.Empty),
+  deleteUser: method(304, 'deleteUser', meta.DeleteUserRequest, meta.Empty),
+  setQuota: method(305, 'setQuota', meta.SetQuotaRequest, meta.Empty),
+  /** Looks at every chunk of the server. */
+  revokeServer: method(306, 'revokeServer', meta.RevokeServerRequest, meta.RevokeServerResponse, {
+    deadlineMs: 300_000,
+  }),
 } as const

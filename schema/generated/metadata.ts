@@ -92,12 +92,15 @@ export const AddDeviceResponse: Codec<AddDeviceResponse> = codec('AddDeviceRespo
 export interface AddUserRequest {
   user: string
   quotaBytes: number
+  /** Seconds that the invitation is good for; 0 for a week. */
+  validSeconds: number
 }
 
 export function putAddUserRequest(b: Encoder, v: AddUserRequest): number {
   const user = b.text(v.user)
-  b.startObject(2)
+  b.startObject(3)
   b.addFieldU64(1, v.quotaBytes, 0)
+  b.addFieldInt32(2, v.validSeconds, 0)
   b.addFieldOffset(0, user, 0)
   return b.endObject()
 }
@@ -106,6 +109,7 @@ export function getAddUserRequest(r: Reader, t: number): AddUserRequest {
   return {
     user: r.text(r.field(t, 0)),
     quotaBytes: r.u64Field(t, 1),
+    validSeconds: r.u32Field(t, 2),
   }
 }
 
@@ -438,6 +442,26 @@ export function getCreateRequest(r: Reader, t: number): CreateRequest {
 
 export const CreateRequest: Codec<CreateRequest> = codec('CreateRequest', putCreateRequest, getCreateRequest)
 
+/** The user is gone at once, and what he stored in the background. */
+export interface DeleteUserRequest {
+  user: string
+}
+
+export function putDeleteUserRequest(b: Encoder, v: DeleteUserRequest): number {
+  const user = b.text(v.user)
+  b.startObject(1)
+  b.addFieldOffset(0, user, 0)
+  return b.endObject()
+}
+
+export function getDeleteUserRequest(r: Reader, t: number): DeleteUserRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+  }
+}
+
+export const DeleteUserRequest: Codec<DeleteUserRequest> = codec('DeleteUserRequest', putDeleteUserRequest, getDeleteUserRequest)
+
 export interface DeviceStatus {
   device: number
   name: string
@@ -467,6 +491,29 @@ export function getDeviceStatus(r: Reader, t: number): DeviceStatus {
 }
 
 export const DeviceStatus: Codec<DeviceStatus> = codec('DeviceStatus', putDeviceStatus, getDeviceStatus)
+
+/** A disabled user's sessions end at once; nothing of his is deleted. */
+export interface DisableUserRequest {
+  user: string
+  disabled: boolean
+}
+
+export function putDisableUserRequest(b: Encoder, v: DisableUserRequest): number {
+  const user = b.text(v.user)
+  b.startObject(2)
+  b.addFieldInt8(1, v.disabled ? 1 : 0, 0)
+  b.addFieldOffset(0, user, 0)
+  return b.endObject()
+}
+
+export function getDisableUserRequest(r: Reader, t: number): DisableUserRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+    disabled: r.boolField(t, 1),
+  }
+}
+
+export const DisableUserRequest: Codec<DisableUserRequest> = codec('DisableUserRequest', putDisableUserRequest, getDisableUserRequest)
 
 export interface Empty {
 }
@@ -1420,11 +1467,52 @@ export function getRevokeDeviceRequest(r: Reader, t: number): RevokeDeviceReques
 
 export const RevokeDeviceRequest: Codec<RevokeDeviceRequest> = codec('RevokeDeviceRequest', putRevokeDeviceRequest, getRevokeDeviceRequest)
 
+export interface RevokeServerRequest {
+  server: number
+  /** Also when it has the only replica of something. */
+  force: boolean
+}
+
+export function putRevokeServerRequest(b: Encoder, v: RevokeServerRequest): number {
+  b.startObject(2)
+  b.addFieldInt32(0, v.server, 0)
+  b.addFieldInt8(1, v.force ? 1 : 0, 0)
+  return b.endObject()
+}
+
+export function getRevokeServerRequest(r: Reader, t: number): RevokeServerRequest {
+  return {
+    server: r.u32Field(t, 0),
+    force: r.boolField(t, 1),
+  }
+}
+
+export const RevokeServerRequest: Codec<RevokeServerRequest> = codec('RevokeServerRequest', putRevokeServerRequest, getRevokeServerRequest)
+
+export interface RevokeServerResponse {
+  /** Chunks without a replica on another living server. */
+  lost: number
+}
+
+export function putRevokeServerResponse(b: Encoder, v: RevokeServerResponse): number {
+  b.startObject(1)
+  b.addFieldU64(0, v.lost, 0)
+  return b.endObject()
+}
+
+export function getRevokeServerResponse(r: Reader, t: number): RevokeServerResponse {
+  return {
+    lost: r.u64Field(t, 0),
+  }
+}
+
+export const RevokeServerResponse: Codec<RevokeServerResponse> = codec('RevokeServerResponse', putRevokeServerResponse, getRevokeServerResponse)
+
 export interface ServerStatus {
   id: number
   rack: string
   addresses: string[]
-  /** alive, dead (no heartbeat), full. */
+  /** alive, dead (no heartbeat), full, revoked. */
   state: string
   usedBytes: number
   freeBytes: number
@@ -1564,6 +1652,29 @@ export function getSetPasswordResponse(r: Reader, t: number): SetPasswordRespons
 
 export const SetPasswordResponse: Codec<SetPasswordResponse> = codec('SetPasswordResponse', putSetPasswordResponse, getSetPasswordResponse)
 
+/** 0 for no quota. Takes effect at once, also below what is used. */
+export interface SetQuotaRequest {
+  user: string
+  quotaBytes: number
+}
+
+export function putSetQuotaRequest(b: Encoder, v: SetQuotaRequest): number {
+  const user = b.text(v.user)
+  b.startObject(2)
+  b.addFieldU64(1, v.quotaBytes, 0)
+  b.addFieldOffset(0, user, 0)
+  return b.endObject()
+}
+
+export function getSetQuotaRequest(r: Reader, t: number): SetQuotaRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+    quotaBytes: r.u64Field(t, 1),
+  }
+}
+
+export const SetQuotaRequest: Codec<SetQuotaRequest> = codec('SetQuotaRequest', putSetQuotaRequest, getSetQuotaRequest)
+
 /** Only on a connection that has just proven the password. Replaces an older code. */
 export interface SetRecoveryRequest {
   recoveryKey: Uint8Array
@@ -1692,16 +1803,20 @@ export interface UserStatus {
   usedBytes: number
   inodes: number
   quotaBytes: number
+  disabled: boolean
+  deleting: boolean
 }
 
 export function putUserStatus(b: Encoder, v: UserStatus): number {
   const user = b.text(v.user)
-  b.startObject(6)
+  b.startObject(8)
   b.addFieldInt32(0, v.userId, 0)
   b.addFieldInt8(2, v.registered ? 1 : 0, 0)
   b.addFieldU64(3, v.usedBytes, 0)
   b.addFieldU64(4, v.inodes, 0)
   b.addFieldU64(5, v.quotaBytes, 0)
+  b.addFieldInt8(6, v.disabled ? 1 : 0, 0)
+  b.addFieldInt8(7, v.deleting ? 1 : 0, 0)
   b.addFieldOffset(1, user, 0)
   return b.endObject()
 }
@@ -1714,6 +1829,8 @@ export function getUserStatus(r: Reader, t: number): UserStatus {
     usedBytes: r.u64Field(t, 3),
     inodes: r.u64Field(t, 4),
     quotaBytes: r.u64Field(t, 5),
+    disabled: r.boolField(t, 6),
+    deleting: r.boolField(t, 7),
   }
 }
 

@@ -32,12 +32,14 @@ import { recover, setRecovery } from './operations/recovery.ts'
 import { registerServer } from './operations/register-server.ts'
 import { registerFinish, registerStart } from './operations/register-user.ts'
 import { release } from './operations/release.ts'
+import { revokeServer } from './operations/revoke-server.ts'
 import { rename } from './operations/rename.ts'
 import { reportChunk } from './operations/report-chunk.ts'
 import { resolve } from './operations/resolve.ts'
 import { setAttributes } from './operations/set-attributes.ts'
 import { statfs } from './operations/statfs.ts'
 import { unlink } from './operations/unlink.ts'
+import { deleteUser, disableUser, setQuota } from './operations/user-administration.ts'
 import { ADMIN_NAME, chunkserverOf } from './peer-names.ts'
 import { replay } from './replay.ts'
 import { stateOf, type Caller, type Services } from './services.ts'
@@ -130,31 +132,36 @@ function serveMutation<Q extends { operation: OperationId }, R>(
 
 function serveChunkservers(service: Service, services: Services): void {
   service.handle(methods.register, async (q, { connection }) => {
-    const server = chunkserverOn(connection)
+    const server = chunkserverOn(connection, services)
     const response = await registerServer(server, q, services)
     stateOf(connection).registered = server
     return response
   })
   service.handle(methods.heartbeat, (q, { connection }) => {
-    const server = chunkserverOn(connection)
+    const server = chunkserverOn(connection, services)
     if (stateOf(connection).registered === server) return heartbeat(server, q, services)
     return { deletes: [], confirmed: [], ticketKeys: [], register: true }
   })
 }
 
 function serveOperator(service: Service, services: Services): void {
-  service.handle(methods.addUser, (q, { connection }) => {
-    requireOperator(connection)
-    return addUser(q, services)
-  })
-  service.handle(methods.listUsers, (_q, { connection }) => {
-    requireOperator(connection)
-    return listUsers(services)
-  })
-  service.handle(methods.createJoinToken, (q, { connection }) => {
-    requireOperator(connection)
-    return createJoinToken(q, services)
-  })
+  const serve = <Q, R>(method: Method<Q, R>, run: (request: Q) => Promise<R>): void =>
+    service.handle(method, (request, { connection }) => {
+      if (connection.peer.name !== ADMIN_NAME) {
+        throw new DfsError(
+          'forbidden',
+          'only the operator may ask this, with the admin certificate',
+        )
+      }
+      return run(request)
+    })
+  serve(methods.addUser, (q) => addUser(q, services))
+  serve(methods.listUsers, () => listUsers(services))
+  serve(methods.createJoinToken, (q) => createJoinToken(q, services))
+  serve(methods.disableUser, async (q) => disableUser(q, services).then(() => EMPTY))
+  serve(methods.deleteUser, async (q) => deleteUser(q, services).then(() => EMPTY))
+  serve(methods.setQuota, async (q) => setQuota(q, services).then(() => EMPTY))
+  serve(methods.revokeServer, (q) => revokeServer(q, services))
 }
 
 /** The user of the session that this connection carries. */
@@ -166,16 +173,13 @@ function callerOf(connection: Connection): Caller {
   return caller
 }
 
-function chunkserverOn(connection: Connection): number {
+function chunkserverOn(connection: Connection, { topology }: Services): number {
   const server = chunkserverOf(connection.peer.name)
   if (server === undefined) {
     throw new DfsError('forbidden', 'only a chunkserver of this cluster may ask this')
   }
-  return server
-}
-
-function requireOperator(connection: Connection): void {
-  if (connection.peer.name !== ADMIN_NAME) {
-    throw new DfsError('forbidden', 'only the operator may ask this, with the admin certificate')
+  if (topology.get(server)?.record.revoked === true) {
+    throw new DfsError('forbidden', `the certificate of chunkserver ${server} was revoked`)
   }
+  return server
 }

@@ -124,6 +124,15 @@ export class Sessions {
     return ending.length
   }
 
+  /** Connections that carry sessions of a user now. */
+  connectionsOf(user: number): Connection[] {
+    const found: Connection[] = []
+    for (const { record, connection } of this.#sessions.values()) {
+      if (record.userId === user && connection !== undefined) found.push(connection)
+    }
+    return found
+  }
+
   /** Sessions of a device that a connection carries now. */
   connectedOf(device: number): number {
     let count = 0

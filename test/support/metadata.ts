@@ -197,6 +197,7 @@ export class TestMetadata {
   }
 
   async #close(): Promise<void> {
+    await this.services.userRemoval.stop()
     await this.services.purger.stop()
     await this.services.database.close()
   }
@@ -208,7 +209,14 @@ export class TestMetadata {
       [2, 'b'],
       [3, 'a'],
     ] as const) {
-      const record = { id, rack, addresses: [`h${id}:1`], joined: clock.nowNs(), totalBytes: 1e12 }
+      const record = {
+        id,
+        rack,
+        addresses: [`h${id}:1`],
+        joined: clock.nowNs(),
+        totalBytes: 1e12,
+        revoked: false,
+      }
       await database.write({}, (txn) => txn.put(tables.servers, keys.server(id), record))
       topology.put(record)
       const { addresses } = record
@@ -218,7 +226,7 @@ export class TestMetadata {
 
   /** Invites and registers a user, and adds a device. */
   async addUser(name: string, quotaBytes = 0): Promise<TestUser> {
-    const { invitation } = await addUser({ user: name, quotaBytes }, this.services)
+    const { invitation } = await addUser({ user: name, quotaBytes, validSeconds: 0 }, this.services)
     // Everybody from a machine of their own: logins are counted by address.
     const link = connection(`machine-of-${name}:4000`)
     const opaqueRecord = `record of ${name}`

@@ -57,9 +57,10 @@ export function checkOpaqueRecord(record: string): void {
  * code that was proven is not the account's any more.
  */
 export async function provenUser(txn: Transaction, proof: Proof | undefined): Promise<UserRecord> {
-  const user = proof === undefined ? undefined : await userById(txn, proof.user)
+  const user = proof && (await txn.get(tables.users, keys.user(proof.user)))
   const stands =
     user !== undefined &&
+    !user.disabled &&
     (proof?.by === 'password'
       ? user.opaqueRecord === proof.record
       : proof !== undefined && Buffer.compare(user.recoveryKey, proof.key) === 0)
@@ -76,11 +77,16 @@ export async function userByName(txn: Transaction, name: string): Promise<UserRe
   return id === undefined ? undefined : txn.get(tables.users, keys.user(id.value))
 }
 
-/** Users are never deleted, so an id that a session holds is good. */
+/** Throws `forbidden` when the operator has disabled the account. For owners who have proven themselves. */
+export function requireEnabled({ user, disabled }: UserRecord): void {
+  if (disabled) throw new DfsError('forbidden', `the account ${user} is disabled; ask the operator`)
+}
+
+/** A user's record goes when his sessions have ended and his devices are gone, so a device's user is there. */
 export async function userById(txn: Transaction, user: number): Promise<UserRecord> {
   const record = await txn.get(tables.users, keys.user(user))
   if (record === undefined) {
-    throw new DfsError('recordCorrupt', `user ${user} has a session and no record`)
+    throw new DfsError('recordCorrupt', `user ${user} has a device or a session and no record`)
   }
   return record
 }

@@ -10,14 +10,16 @@ import type {
   OpenSessionRequest,
   OpenSessionResponse,
 } from '../../../schema/generated/metadata.ts'
+import type { DeviceRecord, UserRecord } from '../../../schema/generated/records.ts'
 import { NONCE_BYTES, sessionProof } from '../../../schema/wire/session-proof.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { HELD_INODES_MAX } from '../holds.ts'
 import { refuse } from '../input.ts'
-import { stateOf, type Services } from '../services.ts'
+import { quotaOf, stateOf, type Services } from '../services.ts'
+import type { Database } from '../store/database.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
-import { accountOf, userById } from './accounts.ts'
+import { accountOf, requireEnabled, userById } from './accounts.ts'
 import { signedBy } from './ed25519.ts'
 
 export function challenge(connection: Connection, { policy }: Services): ChallengeResponse {
@@ -39,13 +41,7 @@ export async function openSession(
   if (state.caller !== undefined) refuse('this connection has a session already')
   if (held.length > HELD_INODES_MAX)
     refuse(`${held.length} inodes held; ${HELD_INODES_MAX} at most`)
-  const { device, user } = await database.read(async (txn) => {
-    const record = await txn.get(tables.devices, keys.device(deviceId))
-    return {
-      device: record,
-      user: record === undefined ? undefined : await userById(txn, record.userId),
-    }
-  })
+  const { device, user } = await deviceAndUser(deviceId, database)
   if (
     device === undefined ||
     user === undefined ||
@@ -53,22 +49,32 @@ export async function openSession(
   ) {
     throw deviceRefused()
   }
+  requireEnabled(user)
   const mine = await ownedOnly(held, user.userId, services)
   const session = await sessions.open(connection, user, device, wanted, mine)
-  // A device revoked while we were opening: its sessions were ended before this one was there.
-  const still = await database.read((txn) => txn.get(tables.devices, keys.device(deviceId)))
-  if (still === undefined) {
-    await sessions.endWhere((record) => record.device === deviceId)
+  // Revoked or disabled while we were opening: sessions were ended before this one was there.
+  const still = await deviceAndUser(deviceId, database)
+  if (still.device === undefined || still.user === undefined || still.user.disabled) {
+    await sessions.endWhere((record) => record.device === deviceId, connection)
     throw deviceRefused()
   }
-  const quotaBytes = user.quotaBytes === 0 ? Infinity : user.quotaBytes
-  state.caller = { user: user.userId, session, quotaBytes }
+  state.caller = { user: user.userId, session, quotaBytes: quotaOf(still.user) }
   return {
     session: session.record.session,
     account: accountOf(user, device.wrappedMasterKey),
     replicas: policy.replicas,
     writeQuorum: policy.writeQuorum,
   }
+}
+
+async function deviceAndUser(
+  id: number,
+  database: Database,
+): Promise<{ device: DeviceRecord | undefined; user: UserRecord | undefined }> {
+  return database.read(async (txn) => {
+    const device = await txn.get(tables.devices, keys.device(id))
+    return { device, user: device && (await userById(txn, device.userId)) }
+  })
 }
 
 const deviceRefused = (): DfsError =>

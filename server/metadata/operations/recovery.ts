@@ -18,7 +18,14 @@ import { refuse } from '../input.ts'
 import { stateOf, type Services } from '../services.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
-import { accountOf, checkRecovery, checkUserName, provenUser, userByName } from './accounts.ts'
+import {
+  accountOf,
+  checkRecovery,
+  checkUserName,
+  provenUser,
+  requireEnabled,
+  userByName,
+} from './accounts.ts'
 import { signedBy } from './ed25519.ts'
 
 export async function setRecovery(
@@ -60,6 +67,7 @@ export async function recover(
     throw new DfsError('loginRefused', 'the user name or the recovery code is wrong')
   }
   loginLimits.succeeded(connection.peer.address, name)
+  requireEnabled(user)
   state.proof = { by: 'recovery', user: user.userId, key: user.recoveryKey }
   log.warn({ user: name, from: connection.peer.address }, 'opened with the recovery code')
   return accountOf(user, user.recoveryMasterKey)
