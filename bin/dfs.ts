@@ -8,6 +8,7 @@ import { lsCommand } from './commands/ls.ts'
 import { passwdCommand, recoverCommand, recoveryCommand } from './commands/password.ts'
 import { getCommand, putCommand } from './commands/put-get.ts'
 import { mkdirCommand, rmCommand } from './commands/remove.ts'
+import { revealCommand } from './commands/reveal.ts'
 import { statusCommand } from './commands/status.ts'
 import { downCommand, upCommand } from './commands/up.ts'
 import { commandLine } from './runtime/command-line.ts'
@@ -31,6 +32,7 @@ await runMain('dfs', async () => {
     .command(mkdirCommand)
     .command(rmCommand)
     .command(statusCommand)
+    .command(revealCommand)
     .completion('completion', 'Print a script for shell completion: dfs completion >> ~/.bashrc')
     .demandCommand(1, 'say which command')
     .example('$0 up', 'start a cluster here and mount it at ./mnt')

@@ -116,6 +116,10 @@ export const methods = {
     },
   ),
 
+  reveal: method(47, 'reveal', meta.RevealRequest, meta.RevealResponse, {
+    responseBytesMax: 16 * LARGE,
+  }),
+
   join: method(100, 'join', cluster.JoinRequest, cluster.JoinResponse),
   register: method(101, 'register', cluster.RegisterRequest, cluster.RegisterResponse),
   heartbeat: method(102, 'heartbeat', cluster.HeartbeatRequest, cluster.HeartbeatResponse, {

@@ -1444,6 +1444,65 @@ export function getResolvedEntry(r: Reader, t: number): ResolvedEntry {
 
 export const ResolvedEntry: Codec<ResolvedEntry> = codec('ResolvedEntry', putResolvedEntry, getResolvedEntry)
 
+/** The records that the metadata server keeps for an inode and for the entry that names it. */
+export interface RevealRequest {
+  inode: number
+  /** The entry's directory and token; 0 and absent for the root, which has none. */
+  parent: number
+  token: Uint8Array
+  /** Windows from this one on, with their chunks. Entry and inode come with the first, 0. */
+  firstWindow: number
+}
+
+export function putRevealRequest(b: Encoder, v: RevealRequest): number {
+  const token = b.bytes(v.token)
+  b.startObject(4)
+  b.addFieldU64(0, v.inode, 0)
+  b.addFieldU64(1, v.parent, 0)
+  b.addFieldInt32(3, v.firstWindow, 0)
+  b.addFieldOffset(2, token, 0)
+  return b.endObject()
+}
+
+export function getRevealRequest(r: Reader, t: number): RevealRequest {
+  return {
+    inode: r.u64Field(t, 0),
+    parent: r.u64Field(t, 1),
+    token: r.byteVector(r.field(t, 2)),
+    firstWindow: r.u32Field(t, 3),
+  }
+}
+
+export const RevealRequest: Codec<RevealRequest> = codec('RevealRequest', putRevealRequest, getRevealRequest)
+
+export interface RevealResponse {
+  records: StoredRecord[]
+  /** Where the chunks are that these records name. */
+  servers: ServerAddress[]
+  /** The window to go on with; 0 when there are no more. */
+  nextWindow: number
+}
+
+export function putRevealResponse(b: Encoder, v: RevealResponse): number {
+  const records = b.tables(v.records, putStoredRecord)
+  const servers = b.tables(v.servers, putServerAddress)
+  b.startObject(3)
+  b.addFieldInt32(2, v.nextWindow, 0)
+  b.addFieldOffset(0, records, 0)
+  b.addFieldOffset(1, servers, 0)
+  return b.endObject()
+}
+
+export function getRevealResponse(r: Reader, t: number): RevealResponse {
+  return {
+    records: r.tables(r.field(t, 0), getStoredRecord),
+    servers: r.tables(r.field(t, 1), getServerAddress),
+    nextWindow: r.u32Field(t, 2),
+  }
+}
+
+export const RevealResponse: Codec<RevealResponse> = codec('RevealResponse', putRevealResponse, getRevealResponse)
+
 /** As ListDevicesRequest. The device's sessions end at once, this one too if it is its own. */
 export interface RevokeDeviceRequest {
   device: number
@@ -1745,6 +1804,35 @@ export function getStatfsResponse(r: Reader, t: number): StatfsResponse {
 }
 
 export const StatfsResponse: Codec<StatfsResponse> = codec('StatfsResponse', putStatfsResponse, getStatfsResponse)
+
+export interface StoredRecord {
+  /** Name of the record's table in records.fbs. */
+  table: string
+  /** Bytes of key and value, as they are stored. */
+  key: Uint8Array
+  value: Uint8Array
+}
+
+export function putStoredRecord(b: Encoder, v: StoredRecord): number {
+  const table = b.text(v.table)
+  const key = b.bytes(v.key)
+  const value = b.bytes(v.value)
+  b.startObject(3)
+  b.addFieldOffset(0, table, 0)
+  b.addFieldOffset(1, key, 0)
+  b.addFieldOffset(2, value, 0)
+  return b.endObject()
+}
+
+export function getStoredRecord(r: Reader, t: number): StoredRecord {
+  return {
+    table: r.text(r.field(t, 0)),
+    key: r.byteVector(r.field(t, 1)),
+    value: r.byteVector(r.field(t, 2)),
+  }
+}
+
+export const StoredRecord: Codec<StoredRecord> = codec('StoredRecord', putStoredRecord, getStoredRecord)
 
 export interface UnlinkRequest {
   operation: Operation

@@ -32,6 +32,7 @@ import { recover, setRecovery } from './operations/recovery.ts'
 import { registerServer } from './operations/register-server.ts'
 import { registerFinish, registerStart } from './operations/register-user.ts'
 import { release } from './operations/release.ts'
+import { reveal } from './operations/reveal.ts'
 import { revokeServer } from './operations/revoke-server.ts'
 import { rename } from './operations/rename.ts'
 import { reportChunk } from './operations/report-chunk.ts'
@@ -93,7 +94,8 @@ function serveUsers(service: Service, services: Services): void {
   for (const mutation of [create, link, unlink, rename, setAttributes, commit]) {
     serveMutation(service, mutation as Mutation<{ operation: OperationId }, unknown>, services)
   }
-  for (const query of [resolve, getInode, release, list, plan, readWindows, reportChunk, statfs]) {
+  const queries = [resolve, getInode, release, list, plan, readWindows, reportChunk, reveal, statfs]
+  for (const query of queries) {
     serveQuery(service, query as Query<unknown, unknown>, services)
   }
   service.handle(methods.clusterStatus, (_q, { connection }) => {

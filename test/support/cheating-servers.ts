@@ -44,9 +44,27 @@ export class MetadataRecords {
   }
 
   async get<V>(table: Table<V>, key: Buffer): Promise<V> {
+    return table.decode(await this.raw(key))
+  }
+
+  /** The stored bytes. */
+  async raw(key: Buffer): Promise<Buffer> {
     const value = await this.#store.get(key)
-    if (value === undefined) throw new Error(`no ${table.name} under ${key.toString('hex')}`)
-    return table.decode(value)
+    if (value === undefined) throw new Error(`there is no record under ${key.toString('hex')}`)
+    return value
+  }
+
+  /** Every key and value, as the engine gives them: uncompressed. */
+  async everything(): Promise<Buffer> {
+    const found: Buffer[] = []
+    let from: Buffer = Buffer.of(0)
+    for (;;) {
+      const page = await this.#store.range({ from, to: Buffer.of(0xff), limit: PAGE })
+      for (const { key, value } of page) found.push(key, value)
+      const last = page.at(-1)
+      if (last === undefined) return Buffer.concat(found)
+      from = keyAfter(last.key)
+    }
   }
 
   async put<V>(table: Table<V>, key: Buffer, value: V): Promise<void> {

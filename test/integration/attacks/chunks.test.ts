@@ -126,7 +126,9 @@ t.test('whatever a chunkserver serves in place of a chunk is refused', async (t)
   await store.metadata.start()
   await chunkserver?.start()
 
-  const { fs, log, close } = await store.mount()
+  const mounted = await store.mount()
+  const { fs, log } = mounted
+  t.teardown(async () => mounted.close())
   t.ok((await read(fs, '/other')).equals(plain(1_000)), 'what was left alone is read')
   for (const [seed, name] of names.entries()) {
     t.test(name, async (t) => {
@@ -137,5 +139,4 @@ t.test('whatever a chunkserver serves in place of a chunk is refused', async (t)
       t.equal((await fs.stat(path)).size, plain(seed).length, 'its name and size are good')
     })
   }
-  t.teardown(close)
 })

@@ -121,7 +121,7 @@ const attacks: readonly Attack[] = [
     async edit(records, at) {
       const inode = at('/exchanged')
       const extents = await records.extentsOf(inode)
-      const chunks = extents.map(({ chunk }) => chunk).reverse()
+      const chunks = extents.map(({ chunk }) => chunk).toReversed()
       const swapped = extents.map((extent, i) => ({ ...extent, chunk: chunks[i] ?? 0 }))
       await records.setExtents(inode, swapped)
     },
@@ -274,8 +274,9 @@ t.test('whatever the metadata server changes in its records is refused', async (
   })
   await store.metadata.start()
 
-  const { fs, log, close } = await store.mount()
-  t.teardown(close)
+  const mounted = await store.mount()
+  const { fs, log } = mounted
+  t.teardown(async () => mounted.close())
   t.equal((await read(fs, '/untouched')).length, 2 * PIECE, 'what was left alone is read')
   for (const { what, uses, path, errno = 'EIO' } of attacks) {
     t.test(what, async (t) => {
