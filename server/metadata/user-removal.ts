@@ -98,7 +98,7 @@ export class UserRemoval {
     }
     const name = await database.write({}, async (txn) => {
       const record = await txn.get(tables.users, keys.user(user))
-      if (record === undefined) return undefined
+      if (record?.deleting !== true) return undefined
       txn.delete(tables.users, keys.user(user))
       txn.delete(tables.numbers, keys.userName(record.user))
       if (record.opaqueRecord !== '') txn.add(counterNames.users, -1)

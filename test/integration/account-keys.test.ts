@@ -12,7 +12,8 @@ import { runDfs, type Ended } from '../support/cluster.ts'
 import { MetadataProcess } from '../support/client-metadata.ts'
 import { silent } from '../support/transport.ts'
 
-t.setTimeout(120_000)
+// Many processes one after the other, on a machine that may be busy.
+t.setTimeout(290_000)
 
 const NO_PERMISSION = 77
 const FAILURE = 1

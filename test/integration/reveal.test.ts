@@ -14,7 +14,8 @@ import { directories, MetadataRecords } from '../support/cheating-servers.ts'
 import { runDfs } from '../support/cluster.ts'
 import { startStore } from '../support/store-processes.ts'
 
-t.setTimeout(120_000)
+// Many processes one after the other, on a machine that may be busy.
+t.setTimeout(290_000)
 
 const OWNER = { uid: 0, gid: 0 }
 const LARGE = 150_000

@@ -44,6 +44,9 @@ export async function addUser(
   const expires = clock.nowNs() + BigInt(seconds) * 1_000_000_000n
   const id = await database.write({}, async (txn) => {
     const known = await userByName(txn, user)
+    if (known?.deleting === true) {
+      throw new DfsError('exists', `the user ${user} is being deleted; try again in a moment`)
+    }
     if (known !== undefined && known.opaqueRecord !== '') {
       throw new DfsError('exists', `the user ${user} is registered already`)
     }

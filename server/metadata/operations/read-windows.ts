@@ -28,7 +28,7 @@ import { ownInode } from './tree.ts'
 /** Chunks in one answer: what fits into the response. */
 const CHUNKS_MAX = 32_768
 /** Milliseconds that a read ticket lives. */
-export const READ_TICKET_LIFE_MS = 600_000
+const READ_TICKET_LIFE_MS = 600_000
 const NS_PER_MS = 1_000_000n
 
 export const readWindows: Query<ReadWindowsRequest, ReadWindowsResponse> = {

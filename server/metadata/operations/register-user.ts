@@ -120,7 +120,8 @@ async function invited(
   const given = sha256(invitation)
   const expected = record === undefined ? given : Buffer.from(record.invitationHash)
   const matches = expected.length === given.length && timingSafeEqual(expected, given)
-  if (record === undefined || !matches || record.invitationExpires < clock.nowNs()) {
+  const good = record !== undefined && matches && !record.disabled
+  if (!good || record.invitationExpires < clock.nowNs()) {
     throw new DfsError(
       'tokenInvalid',
       'no such invitation: another user name, or it has expired; ask for a new one',

@@ -22,7 +22,8 @@ import { runDfs } from '../../support/cluster.ts'
 import { MetadataProcess } from '../../support/client-metadata.ts'
 import { silent } from '../../support/transport.ts'
 
-t.setTimeout(120_000)
+// Many processes one after the other, on a machine that may be busy.
+t.setTimeout(290_000)
 await ready
 
 const password = 'a password of ann'

@@ -16,7 +16,8 @@ import {
 } from '../../support/cheating-servers.ts'
 import { startStore } from '../../support/store-processes.ts'
 
-t.setTimeout(120_000)
+// Many processes one after the other, on a machine that may be busy.
+t.setTimeout(290_000)
 
 const { blockBytes, sealedBlockBytes } = limits
 /** Three blocks and a short one. */

@@ -15,7 +15,8 @@ import { tables } from '../../../server/metadata/store/tables.ts'
 import { directories, errnoOf, MetadataRecords } from '../../support/cheating-servers.ts'
 import { startStore } from '../../support/store-processes.ts'
 
-t.setTimeout(120_000)
+// Many processes one after the other, on a machine that may be busy.
+t.setTimeout(290_000)
 
 const PIECE = 2 * limits.blockBytes
 const OWNER = { uid: 0, gid: 0 }

@@ -141,6 +141,39 @@ t.test('deleting goes on after a restart', async (t) => {
   t.same(await checkStore(again.store), [])
 })
 
+t.test(
+  'an invitation of a deleted user opens nothing, and the name is given again after',
+  async (t) => {
+    const metadata = await TestMetadata.open(t)
+    const { services } = metadata
+    const request = { user: 'eve', quotaBytes: 0, validSeconds: 0 }
+    const { invitation } = await addUser(request, services)
+    await services.userRemoval.stop()
+    await deleteUser({ user: 'eve' }, services)
+    await t.rejects(addUser(request, services), { code: 'exists', message: /being deleted/ })
+    await t.rejects(finish('eve', invitation, metadata), { code: 'tokenInvalid' })
+  },
+)
+
+/** The last step of a registration. */
+async function finish(
+  user: string,
+  invitation: Uint8Array,
+  { services }: TestMetadata,
+): Promise<unknown> {
+  const request = {
+    invitation,
+    user,
+    opaqueRecord: 'record',
+    wrappedMasterKey: Buffer.alloc(62),
+    wrappedRootKey: Buffer.alloc(62),
+    root: attributes(2),
+    recoveryKey: NO_BYTES,
+    recoveryMasterKey: NO_BYTES,
+  }
+  return registerFinish(request, connection(), services)
+}
+
 t.test('an invitation is good for as long as was said', async (t) => {
   const metadata = await TestMetadata.open(t)
   const { services } = metadata
@@ -148,20 +181,7 @@ t.test('an invitation is good for as long as was said', async (t) => {
   await t.rejects(addUser({ ...request, validSeconds: 1e9 }, services), { code: 'invalidArgument' })
   const { invitation } = await addUser(request, services)
   metadata.time.ms += 61_000
-  const late = registerFinish(
-    {
-      invitation,
-      user: 'ann',
-      opaqueRecord: 'record',
-      wrappedMasterKey: Buffer.alloc(62),
-      wrappedRootKey: Buffer.alloc(62),
-      root: attributes(2),
-      recoveryKey: NO_BYTES,
-      recoveryMasterKey: NO_BYTES,
-    },
-    connection(),
-    services,
-  )
+  const late = finish('ann', invitation, metadata)
   await t.rejects(late, { code: 'tokenInvalid' })
 })
 
