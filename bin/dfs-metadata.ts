@@ -4,7 +4,17 @@
  */
 import type { Argv } from 'yargs'
 import { initCluster } from '../server/metadata/cluster-files.ts'
-import { addUser, card, joinToken, listUsers } from './metadata/operator.ts'
+import {
+  addUser,
+  card,
+  deleteUser,
+  disableUser,
+  joinToken,
+  listServers,
+  listUsers,
+  revokeServer,
+  setQuota,
+} from './metadata/operator.ts'
 import { serve, serveOptions } from './metadata/serve.ts'
 import { commandLine } from './runtime/command-line.ts'
 import { runMain } from './runtime/exit.ts'
@@ -28,6 +38,9 @@ const initOptions = {
   },
 } as const
 
+const name = { type: 'string', demandOption: true, describe: 'Name of the user' } as const
+const json = { type: 'boolean', default: false } as const
+
 function userCommands(command: Argv): Argv {
   return command
     .command({
@@ -35,18 +48,74 @@ function userCommands(command: Argv): Argv {
       describe: 'Add a user and print the invitation to register with',
       builder: (add) =>
         add
-          .positional('name', { type: 'string', demandOption: true })
-          .options({ dir, quota: { type: 'string', describe: 'Bytes, such as 500G' } })
-          .example('$0 user add ann --quota 500G --dir /srv/meta', 'then: dfs login'),
-      handler: ({ dir: folder, name, quota }) => addUser(folder, name, quota),
+          .positional('name', name)
+          .options({
+            dir,
+            quota: { type: 'string', describe: 'Bytes, such as 500G' },
+            valid: { type: 'string', default: '7d', describe: 'How long the invitation is good' },
+          })
+          .example('$0 user add ann --quota 500G --dir /srv/meta', 'then: dfs register'),
+      handler: ({ dir: folder, name: user, ...more }) => addUser(folder, user, more),
     })
     .command({
       command: 'list',
       describe: 'List users and what they use',
-      builder: (all) => all.options({ dir, json: { type: 'boolean', default: false } }),
-      handler: ({ dir: folder, json }) => listUsers(folder, json),
+      builder: (all) => all.options({ dir, json }),
+      handler: (argv) => listUsers(argv.dir, argv.json),
     })
-    .demandCommand(1, 'say add or list')
+    .command({
+      command: 'disable <name>',
+      describe: 'End the sessions of a user and refuse new ones; nothing is deleted',
+      builder: (one) => one.positional('name', name).options({ dir }),
+      handler: (argv) => disableUser(argv.dir, argv.name, true),
+    })
+    .command({
+      command: 'enable <name>',
+      describe: 'Undo disable',
+      builder: (one) => one.positional('name', name).options({ dir }),
+      handler: (argv) => disableUser(argv.dir, argv.name, false),
+    })
+    .command({
+      command: 'quota <name> <size>',
+      describe: 'Set what a user may store, such as 500G, or none',
+      builder: (one) =>
+        one
+          .positional('name', name)
+          .positional('size', { type: 'string', demandOption: true })
+          .options({ dir }),
+      handler: (argv) => setQuota(argv.dir, argv.name, argv.size),
+    })
+    .command({
+      command: 'delete <name>',
+      describe: 'Delete a user and every file of his',
+      builder: (one) =>
+        one.positional('name', name).options({ dir, yes: { ...json, describe: 'Really' } }),
+      handler: (argv) => deleteUser(argv.dir, argv.name, argv.yes),
+    })
+    .demandCommand(1, 'say add, list, disable, enable, quota or delete')
+}
+
+function serverCommands(command: Argv): Argv {
+  return command
+    .command({
+      command: 'list',
+      describe: 'List the chunkservers',
+      builder: (all) => all.options({ dir, json }),
+      handler: (argv) => listServers(argv.dir, argv.json),
+    })
+    .command({
+      command: 'revoke <id>',
+      describe: 'Refuse a chunkserver from now on, for good',
+      builder: (one) =>
+        one
+          .positional('id', { type: 'number', demandOption: true, describe: 'Number in the list' })
+          .options({
+            dir,
+            force: { ...json, describe: 'Also with the only replica of something' },
+          }),
+      handler: (argv) => revokeServer(argv.dir, argv.id, argv.force),
+    })
+    .demandCommand(1, 'say list or revoke')
 }
 
 await runMain('dfs-metadata', async () => {
@@ -77,8 +146,14 @@ await runMain('dfs-metadata', async () => {
     })
     .command({
       command: 'user',
-      describe: 'Add and list users',
+      describe: 'Add, list, disable and delete users',
       builder: userCommands,
+      handler: () => undefined,
+    })
+    .command({
+      command: 'server',
+      describe: 'List and revoke chunkservers',
+      builder: serverCommands,
       handler: () => undefined,
     })
     .command({

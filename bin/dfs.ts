@@ -3,9 +3,12 @@
  * `dfs`: a cluster for a first try, the account, and the store without a mount.
  */
 import { loginCommand, registerCommand } from './commands/account.ts'
+import { devicesCommand, logoutCommand } from './commands/devices.ts'
 import { lsCommand } from './commands/ls.ts'
+import { passwdCommand, recoverCommand, recoveryCommand } from './commands/password.ts'
 import { getCommand, putCommand } from './commands/put-get.ts'
 import { mkdirCommand, rmCommand } from './commands/remove.ts'
+import { revealCommand } from './commands/reveal.ts'
 import { statusCommand } from './commands/status.ts'
 import { downCommand, upCommand } from './commands/up.ts'
 import { commandLine } from './runtime/command-line.ts'
@@ -18,12 +21,18 @@ await runMain('dfs', async () => {
     .command(downCommand)
     .command(registerCommand)
     .command(loginCommand)
+    .command(logoutCommand)
+    .command(passwdCommand)
+    .command(recoveryCommand)
+    .command(recoverCommand)
+    .command(devicesCommand)
     .command(lsCommand)
     .command(putCommand)
     .command(getCommand)
     .command(mkdirCommand)
     .command(rmCommand)
     .command(statusCommand)
+    .command(revealCommand)
     .completion('completion', 'Print a script for shell completion: dfs completion >> ~/.bashrc')
     .demandCommand(1, 'say which command')
     .example('$0 up', 'start a cluster here and mount it at ./mnt')

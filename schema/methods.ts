@@ -70,6 +70,15 @@ export const methods = {
   /** Asks any server whether it is there: any answer says so, also that it does not serve this. */
   ping: method(8, 'ping', meta.Empty, meta.Empty, { deadlineMs: 4_000 }),
 
+  passwordStart: method(9, 'passwordStart', meta.PasswordStartRequest, meta.PasswordStartResponse),
+  setPassword: method(10, 'setPassword', meta.SetPasswordRequest, meta.SetPasswordResponse),
+  recover: method(11, 'recover', meta.RecoverRequest, meta.Account),
+  setRecovery: method(12, 'setRecovery', meta.SetRecoveryRequest, meta.Empty),
+  listDevices: method(13, 'listDevices', meta.ListDevicesRequest, meta.ListDevicesResponse, {
+    responseBytesMax: 131_072,
+  }),
+  revokeDevice: method(14, 'revokeDevice', meta.RevokeDeviceRequest, meta.Empty),
+
   resolve: method(20, 'resolve', meta.ResolveRequest, meta.ResolveResponse, {
     requestBytesMax: 131_072,
     responseBytesMax: 4 * LARGE,
@@ -113,6 +122,10 @@ export const methods = {
     },
   ),
 
+  reveal: method(47, 'reveal', meta.RevealRequest, meta.RevealResponse, {
+    responseBytesMax: 16 * LARGE,
+  }),
+
   join: method(100, 'join', cluster.JoinRequest, cluster.JoinResponse),
   register: method(101, 'register', cluster.RegisterRequest, cluster.RegisterResponse),
   heartbeat: method(102, 'heartbeat', cluster.HeartbeatRequest, cluster.HeartbeatResponse, {
@@ -141,4 +154,11 @@ export const methods = {
     meta.CreateJoinTokenRequest,
     meta.CreateJoinTokenResponse,
   ),
+  disableUser: method(303, 'disableUser', meta.DisableUserRequest, meta.Empty),
+  deleteUser: method(304, 'deleteUser', meta.DeleteUserRequest, meta.Empty),
+  setQuota: method(305, 'setQuota', meta.SetQuotaRequest, meta.Empty),
+  /** Looks at every chunk of the server. */
+  revokeServer: method(306, 'revokeServer', meta.RevokeServerRequest, meta.RevokeServerResponse, {
+    deadlineMs: 300_000,
+  }),
 } as const

@@ -5,6 +5,7 @@
  *   DIR/metadata                the metadata server's directory
  *   DIR/chunkserver-N           the chunkservers' directories
  *   DIR/profile                 a client profile; DIR/password the account's password (0600)
+ *   DIR/recovery-code           the account's recovery code (0600)
  *   DIR/run/NAME.{pid,out}      process ids, and what the daemons print
  *   DIR/logs/NAME.log           their logs
  */
@@ -31,6 +32,7 @@ export interface ClusterPaths {
   readonly metadata: string
   readonly profile: string
   readonly password: string
+  readonly recoveryCode: string
   readonly run: string
   readonly logs: string
   chunkserver(index: number): string
@@ -43,6 +45,7 @@ export function clusterPaths(dir: string): ClusterPaths {
     metadata: join(dir, 'metadata'),
     profile: join(dir, 'profile'),
     password: join(dir, 'password'),
+    recoveryCode: join(dir, 'recovery-code'),
     run: join(dir, 'run'),
     logs: join(dir, 'logs'),
     chunkserver: (index) => join(dir, chunkserverName(index)),

@@ -17,6 +17,7 @@ import { DfsError } from '../../schema/wire/status.ts'
 import { registerAccount } from '../../mount/client/account.ts'
 import { openClient } from '../../mount/client/open.ts'
 import { readProfile, writeProfile } from '../../mount/client/profile.ts'
+import { RecoveryCode } from '../../mount/crypto/recovery-code.ts'
 import { Daemon, executable } from './daemon.ts'
 import { forceUnmount, isMounted } from './mount-point.ts'
 import { chunkserverName, clusterPaths, readState, writeState } from './state.ts'
@@ -200,11 +201,14 @@ async function ensureAccount(
   const invitation = await metadataCommand('user', 'add', state.user, '--dir', paths.metadata)
   const password = randomBytes(12).toString('base64url')
   writeFileSync(paths.password, `${password}\n`, { mode: 0o600 })
+  const recovery = RecoveryCode.generate()
+  writeFileSync(paths.recoveryCode, `${recovery.toText()}\n`, { mode: 0o600 })
   const profile = await registerAccount({
     invitation,
     user: state.user,
     password,
     deviceName: hostname(),
+    recovery,
   })
   await writeProfile(paths.profile, profile)
 }

@@ -1,4 +1,7 @@
-/** `dfs register` and `dfs login`: a profile from an invitation, or on a further device. */
+/**
+ * `dfs register` and `dfs login`: a profile from an invitation, or on a further device. The recovery
+ * code is the one thing on standard output.
+ */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -6,10 +9,11 @@ import { text } from 'node:stream/consumers'
 import type { CommandModule } from 'yargs'
 import { clusterFromCard, loginAccount, registerAccount } from '../../mount/client/account.ts'
 import { writeProfile } from '../../mount/client/profile.ts'
+import { RecoveryCode } from '../../mount/crypto/recovery-code.ts'
 import { readNewPassword, readPassword } from '../runtime/password.ts'
 import { defaultProfile, profileOption } from './options.ts'
 
-const accountOptions = {
+export const accountOptions = {
   ...profileOption,
   user: { type: 'string', demandOption: true, requiresArg: true, describe: 'Account name' },
   'password-file': {
@@ -41,15 +45,18 @@ export const registerCommand: CommandModule<object, AccountArguments & { invitat
       })
       .example('$0 register --user ann --invitation invitation.txt', 'asks for a new password'),
   handler: async (argv) => {
+    const recovery = RecoveryCode.generate()
     const profile = await registerAccount({
       invitation: await textOrFile(argv.invitation, 'dfs-invitation-'),
       user: argv.user,
       password: await readNewPassword(argv['password-file']),
       deviceName: hostname(),
+      recovery,
     })
     const dir = argv.profile ?? defaultProfile()
     await writeProfile(dir, profile)
     console.error(`registered ${argv.user}; the profile is in ${dir}`)
+    showRecovery(recovery)
   },
 }
 
@@ -81,7 +88,18 @@ export const loginCommand: CommandModule<object, AccountArguments & { cluster: s
   },
 }
 
-async function textOrFile(given: string, start: string): Promise<string> {
+/** Shows a new code, for the only time. */
+export function showRecovery(code: RecoveryCode): void {
+  console.error(
+    'This recovery code opens the account when the password is forgotten ("dfs recover").\n' +
+      'It is not shown again, and whoever has it has the account: keep it on paper, apart from here.',
+  )
+  console.log(code.toText())
+  code.erase()
+}
+
+/** A credential as given: the text itself, a file with it, or standard input for `-`. */
+export async function textOrFile(given: string, start: string): Promise<string> {
   if (given === '-') return text(process.stdin)
   if (given.startsWith(start) && !existsSync(given)) return given
   return readFile(given, 'utf8')

@@ -28,6 +28,10 @@ export const jsonOption = {
   json: { type: 'boolean', default: false, describe: 'Print JSON, for scripts' },
 } as const
 
+export const forceOption = {
+  force: { type: 'boolean', default: false, describe: 'Also where it would lock you out' },
+} as const
+
 /** The log of a one-shot command: only what a person must see. */
 export const commandLog = (): ReturnType<typeof createLog> => createLog('dfs', { level: 'error' })
 

@@ -12,10 +12,15 @@ import { METADATA_NAME } from '../../server/metadata/peer-names.ts'
 import { createLog } from '../runtime/log.ts'
 import { formatSize, parseSize } from '../runtime/size.ts'
 
-/** Adds a user; prints the invitation. */
-export async function addUser(dir: string, user: string, quota: string | undefined): Promise<void> {
+/** Adds a user; prints the invitation. `valid` such as 90s, 30m, 1h, 7d. */
+export async function addUser(
+  dir: string,
+  user: string,
+  { quota, valid }: { quota: string | undefined; valid: string },
+): Promise<void> {
   const quotaBytes = quota === undefined ? 0 : parseSize(quota)
-  const { invitation } = await ask(dir, methods.addUser, { user, quotaBytes })
+  const request = { user, quotaBytes, validSeconds: seconds(valid) }
+  const { invitation } = await ask(dir, methods.addUser, request)
   await printCredential(dir, 'invitation', invitation)
 }
 
@@ -26,11 +31,58 @@ export async function listUsers(dir: string, json: boolean): Promise<void> {
     process.stdout.write(`${JSON.stringify(users, null, 2)}\n`)
     return
   }
-  for (const { userId, user, registered, usedBytes, inodes, quotaBytes } of users) {
+  for (const { userId, user, registered, usedBytes, inodes, quotaBytes, ...is } of users) {
     const quota = quotaBytes === 0 ? 'no quota' : `of ${formatSize(quotaBytes)}`
     const state = registered ? `${formatSize(usedBytes)} ${quota}, ${inodes} inodes` : 'invited'
-    process.stdout.write(`${userId}\t${user}\t${state}\n`)
+    const more = is.deleting ? ', being deleted' : is.disabled ? ', disabled' : ''
+    process.stdout.write(`${userId}\t${user}\t${state}${more}\n`)
   }
+}
+
+/** Disables a user, whose sessions end at once, or enables him again. */
+export async function disableUser(dir: string, user: string, disabled: boolean): Promise<void> {
+  await ask(dir, methods.disableUser, { user, disabled })
+}
+
+/** Deletes a user and all that he stored. */
+export async function deleteUser(dir: string, user: string, sure: boolean): Promise<void> {
+  if (!sure) {
+    const detail = `this deletes ${user} and every file of his, for good; repeat with --yes`
+    throw new DfsError('invalidArgument', detail)
+  }
+  await ask(dir, methods.deleteUser, { user })
+}
+
+/** Sets what a user may store: a size such as 500G, or `none`. */
+export async function setQuota(dir: string, user: string, quota: string): Promise<void> {
+  const quotaBytes = quota === 'none' ? 0 : parseSize(quota)
+  if (quotaBytes === 0 && quota !== 'none') {
+    throw new DfsError('invalidArgument', 'a quota of nothing; write none for no quota')
+  }
+  await ask(dir, methods.setQuota, { user, quotaBytes })
+}
+
+/** Lists the chunkservers, as a table or as JSON. */
+export async function listServers(dir: string, json: boolean): Promise<void> {
+  const { servers } = await ask(dir, methods.clusterStatus, {})
+  if (json) {
+    process.stdout.write(`${JSON.stringify(servers, null, 2)}\n`)
+    return
+  }
+  for (const { id, rack, state, addresses, chunks, usedBytes } of servers) {
+    const holds = `${chunks} chunks, ${formatSize(usedBytes)}`
+    process.stdout.write(`${id}\t${state}\t${rack}\t${addresses.join(' ')}\t${holds}\n`)
+  }
+}
+
+/** Takes a chunkserver its standing, for good. */
+export async function revokeServer(dir: string, server: number, force: boolean): Promise<void> {
+  if (!Number.isInteger(server) || server < 1) {
+    throw new DfsError('invalidArgument', 'a chunkserver is a number; see server list')
+  }
+  const { lost } = await ask(dir, methods.revokeServer, { server, force })
+  const more = lost === 0 ? '' : `; ${lost} chunks have no replica on a living server`
+  process.stderr.write(`chunkserver ${server} is revoked${more}\n`)
 }
 
 /** Makes a join token; prints it. `valid` such as 90s, 30m, 1h, 7d. */

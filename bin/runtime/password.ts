@@ -1,5 +1,5 @@
 /**
- * Passwords come from a prompt without echo, a file or standard input; never from the arguments,
+ * Passwords and recovery codes come from a prompt without echo, a file or standard input; never from the arguments,
  * which every user of the machine can read.
  */
 import { readFile } from 'node:fs/promises'
@@ -12,9 +12,14 @@ const PASSWORD_CHARACTERS_MIN = 8
 
 /** The password from a file (`-` is standard input), else from a prompt. */
 export async function readPassword(prompt: string, file: string | undefined): Promise<string> {
-  const given = file === undefined ? await ask(prompt) : firstLine(await contents(file))
+  const given = await readSecret(prompt, file)
   if (given.length === 0) throw new DfsError('invalidArgument', 'the password is empty')
   return given
+}
+
+/** One line that nobody should see, such as a recovery code: from a file, else from a prompt. */
+export async function readSecret(prompt: string, file: string | undefined): Promise<string> {
+  return file === undefined ? ask(prompt) : firstLine(await contents(file))
 }
 
 /** As readPassword, asked twice at a prompt, and refused when it is too short. */
@@ -36,7 +41,7 @@ async function ask(prompt: string): Promise<string> {
   if (!process.stdin.isTTY) {
     throw new DfsError(
       'invalidArgument',
-      'there is no terminal to ask for the password at; use --password-file FILE, or - for standard input',
+      'there is no terminal to ask at; use --password-file FILE (or --code-file and the like), or - for standard input',
     )
   }
   return read({ prompt, silent: true, output: process.stderr })

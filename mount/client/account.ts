@@ -2,17 +2,13 @@
  * Accounts: registering with an invitation and logging in with a password, each of which makes this
  * machine a device of the user and yields the profile that opens sessions from then on.
  *
- * The password never leaves this process: OPAQUE (RFC 9807) proves it to the server and yields the
- * export key, from which the master key is unwrapped. How hard a password is to guess for somebody
- * who stole the server's records depends on Argon2id's parameters, which are pinned here and which
- * no server can weaken. Hashing blocks the event loop for some tenths of a second.
+ * The password never leaves this process (password-proof.ts); it yields the export key, from which the
+ * master key is unwrapped.
  */
-import { client as opaque, ready } from '@serenity-kit/opaque'
 import { methods } from '../../schema/methods.ts'
-import { Dialer } from '../../schema/quic/dialer.ts'
 import type { Peer } from '../../schema/quic/api.ts'
 import type { Log } from '../../schema/rpc/api.ts'
-import type { Account, RegisterFinishRequest } from '../../schema/generated/metadata.ts'
+import type { RegisterFinishRequest } from '../../schema/generated/metadata.ts'
 import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { parseCredential } from '../../schema/wire/credential.ts'
 import { CLUSTER_ID_BYTES } from '../../schema/wire/session-proof.ts'
@@ -20,23 +16,15 @@ import { DfsError } from '../../schema/wire/status.ts'
 import { InodeKey } from '../crypto/inode-key.ts'
 import { generateKey, unwrapKey, wrapKey } from '../crypto/key-wrap.ts'
 import type { WrapContext } from '../crypto/key-wrap.ts'
+import type { RecoveryCode } from '../crypto/recovery-code.ts'
+import { withMetadata, type ClusterTrust } from './account-connection.ts'
 import { Device } from './device.ts'
-import { metadataServerName, silentLog } from './server-names.ts'
+import { byPassword, newPassword, provePassword } from './password-proof.ts'
 import type { Profile } from './profile.ts'
-
-/** Argon2id with 64 MiB and 3 passes (RFC 9106, second recommendation). */
-const KEY_STRETCHING = 'memory-constrained'
-/** The one text for a wrong password and an unknown user: which of the two is nobody's business. */
-const REFUSED = 'the user name or the password is wrong'
 
 const KIND_DIRECTORY = 2
 const ROOT_MODE = 0o700
-
-/** How a cluster is found and recognised: from a credential text, or from an older profile. */
-export interface ClusterTrust {
-  readonly addresses: readonly string[]
-  readonly caPem: string
-}
+const NO_BYTES = new Uint8Array(0)
 
 export interface RegisterOptions {
   /** The text that `dfs-metadata user add` printed. */
@@ -45,6 +33,8 @@ export interface RegisterOptions {
   readonly password: string
   /** What this machine is called in the list of devices. */
   readonly deviceName: string
+  /** A new code that restores access without the password; without it there is none. */
+  readonly recovery?: RecoveryCode
   /** Who owns the root directory in its attributes; this process's user and group by default. */
   readonly owner?: { readonly uid: number; readonly gid: number }
   readonly log?: Log
@@ -95,49 +85,23 @@ export function clusterFromCard(card: string): ClusterTrust {
   return { addresses, caPem }
 }
 
-async function withMetadata<T>(
-  { addresses, caPem }: ClusterTrust,
-  log: Log = silentLog,
-  body: (peer: Peer) => Promise<T>,
-): Promise<T> {
-  await ready
-  const dialer = new Dialer({ log })
-  try {
-    return await body(dialer.peer({ addresses, serverName: metadataServerName, caPem, log }))
-  } finally {
-    await dialer.close()
-  }
-}
-
 async function register(
   peer: Peer,
   invitation: Uint8Array,
   options: RegisterOptions,
 ): Promise<void> {
-  const { user } = options
-  const password = normalised(options.password)
-  const started = opaque.startRegistration({ password })
-  const { opaqueResponse } = await peer.call(methods.registerStart, {
-    invitation,
-    user,
-    opaqueRequest: started.registrationRequest,
+  const { user, recovery } = options
+  const { record, exportKey } = await newPassword(options.password, async (opaqueRequest) => {
+    const request = { invitation, user, opaqueRequest }
+    return (await peer.call(methods.registerStart, request)).opaqueResponse
   })
-  const finished = fromServer('registration', () =>
-    opaque.finishRegistration({
-      password,
-      registrationResponse: opaqueResponse,
-      clientRegistrationState: started.clientRegistrationState,
-      keyStretching: KEY_STRETCHING,
-    }),
-  )
-  const exportKey = Buffer.from(finished.exportKey, 'base64url')
   const masterKey = generateKey()
   const rootKey = InodeKey.generate()
   try {
     await finishRegistration(peer, {
       invitation,
       user,
-      opaqueRecord: finished.registrationRecord,
+      opaqueRecord: record,
       wrappedMasterKey: wrapKey(exportKey, byPassword(user), masterKey),
       wrappedRootKey: wrapKey(masterKey, rootOf(user), rootKey.secret),
       root: rootKey.sealAttributes({
@@ -152,6 +116,8 @@ async function register(
         contentDigest: manifestDigest(new Uint8Array()),
         xattrDigest: NO_XATTRS,
       }),
+      recoveryKey: recovery?.publicKey ?? NO_BYTES,
+      recoveryMasterKey: recovery?.wrapMasterKey(user, masterKey) ?? NO_BYTES,
     })
   } finally {
     exportKey.fill(0)
@@ -201,40 +167,6 @@ async function loginOn(peer: Peer, options: LoginOptions): Promise<Profile> {
   }
 }
 
-async function provePassword(
-  peer: Peer,
-  options: LoginOptions,
-): Promise<{ account: Account; exportKey: Buffer }> {
-  const password = normalised(options.password)
-  const started = opaque.startLogin({ password })
-  const { opaqueResponse } = await peer.call(methods.loginStart, {
-    user: options.user,
-    opaqueRequest: started.startLoginRequest,
-  })
-  const finished = fromServer('login', () =>
-    opaque.finishLogin({
-      password,
-      loginResponse: opaqueResponse,
-      clientLoginState: started.clientLoginState,
-      keyStretching: KEY_STRETCHING,
-    }),
-  )
-  if (finished === undefined) throw new DfsError('loginRefused', REFUSED)
-  const account = await peer
-    .call(methods.loginFinish, { opaqueFinish: finished.finishLoginRequest })
-    .catch(refusedAlike)
-  return { account, exportKey: Buffer.from(finished.exportKey, 'base64url') }
-}
-
-function refusedAlike(error: unknown): never {
-  const refused = error instanceof DfsError && error.code === 'loginRefused'
-  throw refused ? new DfsError('loginRefused', REFUSED, { cause: error }) : error
-}
-
-/** The same password typed on two systems must be the same bytes (RFC 8265 uses NFC too). */
-const normalised = (password: string): string => password.normalize('NFC')
-
-const byPassword = (user: string): WrapContext => ({ purpose: 'master by password', owner: user })
 const rootOf = (user: string): WrapContext => ({ purpose: 'root by master', owner: user })
 
 /** The secret of the user's root directory, out of what the server keeps. Throws `notAuthentic`. */
@@ -243,15 +175,4 @@ export function unwrapRootKey(user: string, masterKey: Uint8Array, wrapped: Uint
   const key = new InodeKey(secret)
   secret.fill(0)
   return key
-}
-
-/** What the OPAQUE library throws is about the server's message: it is not even well-formed. */
-function fromServer<T>(what: string, step: () => T): T {
-  try {
-    return step()
-  } catch (cause) {
-    throw new DfsError('frameMalformed', `the server's answer to the ${what} is malformed`, {
-      cause,
-    })
-  }
 }

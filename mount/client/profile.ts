@@ -73,6 +73,31 @@ export async function writeProfile(dir: string, profile: Profile): Promise<void>
     await rm(temporary, { force: true })
     throw error
   }
+  await syncFolder(dir)
+}
+
+/** Deletes DIR/profile.json, overwriting it first; the folder stays. Nothing is wrong if it is not there. */
+export async function eraseProfile(dir: string): Promise<void> {
+  const path = join(dir, FILE)
+  let file
+  try {
+    file = await open(path, 'r+')
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return
+    throw error
+  }
+  try {
+    const { size } = await file.stat()
+    await file.write(Buffer.alloc(size), 0, size, 0)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rm(path)
+  await syncFolder(dir)
+}
+
+async function syncFolder(dir: string): Promise<void> {
   const folder = await open(dir)
   try {
     await folder.sync()

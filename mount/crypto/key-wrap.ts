@@ -2,7 +2,7 @@
  * Wrapping one key with another: what a server may keep of a user's keys.
  *
  * The chain is: password → OPAQUE's export key → master key → root directory's secret; and for a
- * device, its wrapping key → master key. Each wrap names its purpose and whose it is, so that a
+ * device, its wrapping key → master key; and recovery code → master key. Each wrap names its purpose and whose it is, so that a
  * server cannot pass one off as another.
  */
 import { hkdfSync, randomBytes } from 'node:crypto'
@@ -15,7 +15,8 @@ export const KEY_BYTES = 32
 const NO_SALT = Buffer.alloc(0)
 
 /** What a wrap is for: which key is wrapped, and under which. */
-type WrapPurpose = 'master by password' | 'master by device' | 'root by master'
+type WrapPurpose =
+  'master by password' | 'master by device' | 'master by recovery' | 'root by master'
 
 /** Names the owner in a wrap: the user's name, and for a device also its public key. */
 export interface WrapContext {

@@ -140,8 +140,16 @@ export class FileReader {
   }
 
   async #loadWindows(position: number, length: number): Promise<void> {
-    for (const window of windowsIn(position, length)) {
-      if (this.#file.visibleExtents(window) === undefined) await this.#file.committed.load(window)
+    const { committed, context, path } = this.#file
+    try {
+      for (const window of windowsIn(position, length)) {
+        if (this.#file.visibleExtents(window) === undefined) await committed.load(window)
+      }
+    } catch (error) {
+      if (error instanceof DfsError && error.code === 'notAuthentic') {
+        context.verifier.refused(path, error)
+      }
+      throw error
     }
   }
 

@@ -306,6 +306,9 @@ class SealedFileSystem implements FileSystem {
       return handle
     } catch (error) {
       this.#context.session.release(found.inode.inode)
+      if (error instanceof DfsError && error.code === 'notAuthentic') {
+        this.#context.verifier.refused(path, error)
+      }
       throw error
     }
   }

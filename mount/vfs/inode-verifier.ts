@@ -61,6 +61,14 @@ export class InodeVerifier {
     }
   }
 
+  /** Logs a refusal that happened on the way along a path, so that the line names it. */
+  refused(path: string, error: DfsError): void {
+    this.#log.error(
+      { path, code: error.code, cause: error.message },
+      'the metadata server gave what does not verify',
+    )
+  }
+
   #refuseOlder(inode: Inode, started: RequestStart): void {
     const { version, seal } = inode.attributes
     const seen = this.#seen.get(inode.inode)

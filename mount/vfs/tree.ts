@@ -144,6 +144,9 @@ export class Tree {
       return { ...step, held }
     } catch (error) {
       if (held) this.#undoHold(response)
+      if (error instanceof DfsError && error.errno !== 'ENOENT' && error.errno !== 'ENOTDIR') {
+        this.#verifier.refused(walk.path, error)
+      }
       throw error
     }
   }

@@ -92,12 +92,15 @@ export const AddDeviceResponse: Codec<AddDeviceResponse> = codec('AddDeviceRespo
 export interface AddUserRequest {
   user: string
   quotaBytes: number
+  /** Seconds that the invitation is good for; 0 for a week. */
+  validSeconds: number
 }
 
 export function putAddUserRequest(b: Encoder, v: AddUserRequest): number {
   const user = b.text(v.user)
-  b.startObject(2)
+  b.startObject(3)
   b.addFieldU64(1, v.quotaBytes, 0)
+  b.addFieldInt32(2, v.validSeconds, 0)
   b.addFieldOffset(0, user, 0)
   return b.endObject()
 }
@@ -106,6 +109,7 @@ export function getAddUserRequest(r: Reader, t: number): AddUserRequest {
   return {
     user: r.text(r.field(t, 0)),
     quotaBytes: r.u64Field(t, 1),
+    validSeconds: r.u32Field(t, 2),
   }
 }
 
@@ -438,6 +442,79 @@ export function getCreateRequest(r: Reader, t: number): CreateRequest {
 
 export const CreateRequest: Codec<CreateRequest> = codec('CreateRequest', putCreateRequest, getCreateRequest)
 
+/** The user is gone at once, and what he stored in the background. */
+export interface DeleteUserRequest {
+  user: string
+}
+
+export function putDeleteUserRequest(b: Encoder, v: DeleteUserRequest): number {
+  const user = b.text(v.user)
+  b.startObject(1)
+  b.addFieldOffset(0, user, 0)
+  return b.endObject()
+}
+
+export function getDeleteUserRequest(r: Reader, t: number): DeleteUserRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+  }
+}
+
+export const DeleteUserRequest: Codec<DeleteUserRequest> = codec('DeleteUserRequest', putDeleteUserRequest, getDeleteUserRequest)
+
+export interface DeviceStatus {
+  device: number
+  name: string
+  /** Nanoseconds since 1970. */
+  created: bigint
+  /** Sessions that it has open on connections. */
+  sessions: number
+}
+
+export function putDeviceStatus(b: Encoder, v: DeviceStatus): number {
+  const name = b.text(v.name)
+  b.startObject(4)
+  b.addFieldInt32(0, v.device, 0)
+  b.addFieldInt64(2, v.created, 0n)
+  b.addFieldInt32(3, v.sessions, 0)
+  b.addFieldOffset(1, name, 0)
+  return b.endObject()
+}
+
+export function getDeviceStatus(r: Reader, t: number): DeviceStatus {
+  return {
+    device: r.u32Field(t, 0),
+    name: r.text(r.field(t, 1)),
+    created: r.i64Field(t, 2),
+    sessions: r.u32Field(t, 3),
+  }
+}
+
+export const DeviceStatus: Codec<DeviceStatus> = codec('DeviceStatus', putDeviceStatus, getDeviceStatus)
+
+/** A disabled user's sessions end at once; nothing of his is deleted. */
+export interface DisableUserRequest {
+  user: string
+  disabled: boolean
+}
+
+export function putDisableUserRequest(b: Encoder, v: DisableUserRequest): number {
+  const user = b.text(v.user)
+  b.startObject(2)
+  b.addFieldInt8(1, v.disabled ? 1 : 0, 0)
+  b.addFieldOffset(0, user, 0)
+  return b.endObject()
+}
+
+export function getDisableUserRequest(r: Reader, t: number): DisableUserRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+    disabled: r.boolField(t, 1),
+  }
+}
+
+export const DisableUserRequest: Codec<DisableUserRequest> = codec('DisableUserRequest', putDisableUserRequest, getDisableUserRequest)
+
 export interface Empty {
 }
 
@@ -527,6 +604,47 @@ export function getLinkRequest(r: Reader, t: number): LinkRequest {
 }
 
 export const LinkRequest: Codec<LinkRequest> = codec('LinkRequest', putLinkRequest, getLinkRequest)
+
+/** In a session, or on a connection that has just proven the password. */
+export interface ListDevicesRequest {
+}
+
+export function putListDevicesRequest(b: Encoder, _v: ListDevicesRequest): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getListDevicesRequest(r: Reader, _t: number): ListDevicesRequest {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const ListDevicesRequest: Codec<ListDevicesRequest> = codec('ListDevicesRequest', putListDevicesRequest, getListDevicesRequest)
+
+export interface ListDevicesResponse {
+  devices: DeviceStatus[]
+  /** The account has a recovery code. */
+  recovery: boolean
+}
+
+export function putListDevicesResponse(b: Encoder, v: ListDevicesResponse): number {
+  const devices = b.tables(v.devices, putDeviceStatus)
+  b.startObject(2)
+  b.addFieldInt8(1, v.recovery ? 1 : 0, 0)
+  b.addFieldOffset(0, devices, 0)
+  return b.endObject()
+}
+
+export function getListDevicesResponse(r: Reader, t: number): ListDevicesResponse {
+  return {
+    devices: r.tables(r.field(t, 0), getDeviceStatus),
+    recovery: r.boolField(t, 1),
+  }
+}
+
+export const ListDevicesResponse: Codec<ListDevicesResponse> = codec('ListDevicesResponse', putListDevicesResponse, getListDevicesResponse)
 
 export interface ListRequest {
   directory: number
@@ -794,6 +912,45 @@ export function getOpenSessionResponse(r: Reader, t: number): OpenSessionRespons
 
 export const OpenSessionResponse: Codec<OpenSessionResponse> = codec('OpenSessionResponse', putOpenSessionResponse, getOpenSessionResponse)
 
+/** Starts a new password: only on a connection that has just proven the old one or the recovery code. */
+export interface PasswordStartRequest {
+  opaqueRequest: string
+}
+
+export function putPasswordStartRequest(b: Encoder, v: PasswordStartRequest): number {
+  const opaqueRequest = b.text(v.opaqueRequest)
+  b.startObject(1)
+  b.addFieldOffset(0, opaqueRequest, 0)
+  return b.endObject()
+}
+
+export function getPasswordStartRequest(r: Reader, t: number): PasswordStartRequest {
+  return {
+    opaqueRequest: r.text(r.field(t, 0)),
+  }
+}
+
+export const PasswordStartRequest: Codec<PasswordStartRequest> = codec('PasswordStartRequest', putPasswordStartRequest, getPasswordStartRequest)
+
+export interface PasswordStartResponse {
+  opaqueResponse: string
+}
+
+export function putPasswordStartResponse(b: Encoder, v: PasswordStartResponse): number {
+  const opaqueResponse = b.text(v.opaqueResponse)
+  b.startObject(1)
+  b.addFieldOffset(0, opaqueResponse, 0)
+  return b.endObject()
+}
+
+export function getPasswordStartResponse(r: Reader, t: number): PasswordStartResponse {
+  return {
+    opaqueResponse: r.text(r.field(t, 0)),
+  }
+}
+
+export const PasswordStartResponse: Codec<PasswordStartResponse> = codec('PasswordStartResponse', putPasswordStartResponse, getPasswordStartResponse)
+
 export interface PlanRequest {
   count: number
   /** Chunkservers that just failed this client. */
@@ -983,6 +1140,33 @@ export function getReadXattrsResponse(r: Reader, t: number): ReadXattrsResponse 
 
 export const ReadXattrsResponse: Codec<ReadXattrsResponse> = codec('ReadXattrsResponse', putReadXattrsResponse, getReadXattrsResponse)
 
+/**
+ * Proves the recovery code on this connection (schema/wire/session-proof.ts), after a challenge.
+ * Answered with an Account whose master key is wrapped by the code.
+ */
+export interface RecoverRequest {
+  user: string
+  signature: Uint8Array
+}
+
+export function putRecoverRequest(b: Encoder, v: RecoverRequest): number {
+  const user = b.text(v.user)
+  const signature = b.bytes(v.signature)
+  b.startObject(2)
+  b.addFieldOffset(0, user, 0)
+  b.addFieldOffset(1, signature, 0)
+  return b.endObject()
+}
+
+export function getRecoverRequest(r: Reader, t: number): RecoverRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+    signature: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const RecoverRequest: Codec<RecoverRequest> = codec('RecoverRequest', putRecoverRequest, getRecoverRequest)
+
 export interface RegisterFinishRequest {
   invitation: Uint8Array
   user: string
@@ -992,6 +1176,12 @@ export interface RegisterFinishRequest {
   /** The root directory's key, wrapped by the master key. */
   wrappedRootKey: Uint8Array
   root: Attributes
+  /**
+   * Raw Ed25519 public key of the recovery code, and the master key wrapped by the code; both empty
+   * for an account without one.
+   */
+  recoveryKey: Uint8Array
+  recoveryMasterKey: Uint8Array
 }
 
 export function putRegisterFinishRequest(b: Encoder, v: RegisterFinishRequest): number {
@@ -1001,13 +1191,17 @@ export function putRegisterFinishRequest(b: Encoder, v: RegisterFinishRequest): 
   const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
   const wrappedRootKey = b.bytes(v.wrappedRootKey)
   const root = putAttributes(b, v.root)
-  b.startObject(6)
+  const recoveryKey = b.bytes(v.recoveryKey)
+  const recoveryMasterKey = b.bytes(v.recoveryMasterKey)
+  b.startObject(8)
   b.addFieldOffset(0, invitation, 0)
   b.addFieldOffset(1, user, 0)
   b.addFieldOffset(2, opaqueRecord, 0)
   b.addFieldOffset(3, wrappedMasterKey, 0)
   b.addFieldOffset(4, wrappedRootKey, 0)
   b.addFieldOffset(5, root, 0)
+  b.addFieldOffset(6, recoveryKey, 0)
+  b.addFieldOffset(7, recoveryMasterKey, 0)
   return b.endObject()
 }
 
@@ -1019,6 +1213,8 @@ export function getRegisterFinishRequest(r: Reader, t: number): RegisterFinishRe
     wrappedMasterKey: r.byteVector(r.field(t, 3)),
     wrappedRootKey: r.byteVector(r.field(t, 4)),
     root: r.required(r.field(t, 5), getAttributes),
+    recoveryKey: r.byteVector(r.field(t, 6)),
+    recoveryMasterKey: r.byteVector(r.field(t, 7)),
   }
 }
 
@@ -1290,11 +1486,134 @@ export function getResolvedEntry(r: Reader, t: number): ResolvedEntry {
 
 export const ResolvedEntry: Codec<ResolvedEntry> = codec('ResolvedEntry', putResolvedEntry, getResolvedEntry)
 
+/** The records that the metadata server keeps for an inode and for the entry that names it. */
+export interface RevealRequest {
+  inode: number
+  /** The entry's directory and token; 0 and absent for the root, which has none. */
+  parent: number
+  token: Uint8Array
+  /** Windows from this one on, with their chunks. Entry and inode come with the first, 0. */
+  firstWindow: number
+}
+
+export function putRevealRequest(b: Encoder, v: RevealRequest): number {
+  const token = b.bytes(v.token)
+  b.startObject(4)
+  b.addFieldU64(0, v.inode, 0)
+  b.addFieldU64(1, v.parent, 0)
+  b.addFieldInt32(3, v.firstWindow, 0)
+  b.addFieldOffset(2, token, 0)
+  return b.endObject()
+}
+
+export function getRevealRequest(r: Reader, t: number): RevealRequest {
+  return {
+    inode: r.u64Field(t, 0),
+    parent: r.u64Field(t, 1),
+    token: r.byteVector(r.field(t, 2)),
+    firstWindow: r.u32Field(t, 3),
+  }
+}
+
+export const RevealRequest: Codec<RevealRequest> = codec('RevealRequest', putRevealRequest, getRevealRequest)
+
+export interface RevealResponse {
+  records: StoredRecord[]
+  /** Where the chunks are that these records name. */
+  servers: ServerAddress[]
+  /** The window to go on with; 0 when there are no more. */
+  nextWindow: number
+}
+
+export function putRevealResponse(b: Encoder, v: RevealResponse): number {
+  const records = b.tables(v.records, putStoredRecord)
+  const servers = b.tables(v.servers, putServerAddress)
+  b.startObject(3)
+  b.addFieldInt32(2, v.nextWindow, 0)
+  b.addFieldOffset(0, records, 0)
+  b.addFieldOffset(1, servers, 0)
+  return b.endObject()
+}
+
+export function getRevealResponse(r: Reader, t: number): RevealResponse {
+  return {
+    records: r.tables(r.field(t, 0), getStoredRecord),
+    servers: r.tables(r.field(t, 1), getServerAddress),
+    nextWindow: r.u32Field(t, 2),
+  }
+}
+
+export const RevealResponse: Codec<RevealResponse> = codec('RevealResponse', putRevealResponse, getRevealResponse)
+
+/** As ListDevicesRequest. The device's sessions end at once, this one too if it is its own. */
+export interface RevokeDeviceRequest {
+  device: number
+  /** Also the last device of an account without a recovery code. */
+  force: boolean
+}
+
+export function putRevokeDeviceRequest(b: Encoder, v: RevokeDeviceRequest): number {
+  b.startObject(2)
+  b.addFieldInt32(0, v.device, 0)
+  b.addFieldInt8(1, v.force ? 1 : 0, 0)
+  return b.endObject()
+}
+
+export function getRevokeDeviceRequest(r: Reader, t: number): RevokeDeviceRequest {
+  return {
+    device: r.u32Field(t, 0),
+    force: r.boolField(t, 1),
+  }
+}
+
+export const RevokeDeviceRequest: Codec<RevokeDeviceRequest> = codec('RevokeDeviceRequest', putRevokeDeviceRequest, getRevokeDeviceRequest)
+
+export interface RevokeServerRequest {
+  server: number
+  /** Also when it has the only replica of something. */
+  force: boolean
+}
+
+export function putRevokeServerRequest(b: Encoder, v: RevokeServerRequest): number {
+  b.startObject(2)
+  b.addFieldInt32(0, v.server, 0)
+  b.addFieldInt8(1, v.force ? 1 : 0, 0)
+  return b.endObject()
+}
+
+export function getRevokeServerRequest(r: Reader, t: number): RevokeServerRequest {
+  return {
+    server: r.u32Field(t, 0),
+    force: r.boolField(t, 1),
+  }
+}
+
+export const RevokeServerRequest: Codec<RevokeServerRequest> = codec('RevokeServerRequest', putRevokeServerRequest, getRevokeServerRequest)
+
+export interface RevokeServerResponse {
+  /** Chunks without a replica on another living server. */
+  lost: number
+}
+
+export function putRevokeServerResponse(b: Encoder, v: RevokeServerResponse): number {
+  b.startObject(1)
+  b.addFieldU64(0, v.lost, 0)
+  return b.endObject()
+}
+
+export function getRevokeServerResponse(r: Reader, t: number): RevokeServerResponse {
+  return {
+    lost: r.u64Field(t, 0),
+  }
+}
+
+export const RevokeServerResponse: Codec<RevokeServerResponse> = codec('RevokeServerResponse', putRevokeServerResponse, getRevokeServerResponse)
+
 export interface ServerStatus {
   id: number
   rack: string
   addresses: string[]
-  /** alive, dead (no heartbeat), full. */
+  /** alive, dead (no heartbeat), full, revoked. */
   state: string
   usedBytes: number
   freeBytes: number
@@ -1382,6 +1701,113 @@ export function getSetAttributesRequest(r: Reader, t: number): SetAttributesRequ
 
 export const SetAttributesRequest: Codec<SetAttributesRequest> = codec('SetAttributesRequest', putSetAttributesRequest, getSetAttributesRequest)
 
+/**
+ * Replaces the password, atomically with what goes with it. Sessions of the user end, except those
+ * of `keep_device`.
+ */
+export interface SetPasswordRequest {
+  opaqueRecord: string
+  /** The same master key as before, wrapped by the new export key. */
+  wrappedMasterKey: Uint8Array
+  /** The device whose sessions and key stay; 0 for none. */
+  keepDevice: number
+  revokeDevices: boolean
+  /** Also when only the password would be left to get in with. */
+  force: boolean
+}
+
+export function putSetPasswordRequest(b: Encoder, v: SetPasswordRequest): number {
+  const opaqueRecord = b.text(v.opaqueRecord)
+  const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
+  b.startObject(5)
+  b.addFieldInt32(2, v.keepDevice, 0)
+  b.addFieldInt8(3, v.revokeDevices ? 1 : 0, 0)
+  b.addFieldInt8(4, v.force ? 1 : 0, 0)
+  b.addFieldOffset(0, opaqueRecord, 0)
+  b.addFieldOffset(1, wrappedMasterKey, 0)
+  return b.endObject()
+}
+
+export function getSetPasswordRequest(r: Reader, t: number): SetPasswordRequest {
+  return {
+    opaqueRecord: r.text(r.field(t, 0)),
+    wrappedMasterKey: r.byteVector(r.field(t, 1)),
+    keepDevice: r.u32Field(t, 2),
+    revokeDevices: r.boolField(t, 3),
+    force: r.boolField(t, 4),
+  }
+}
+
+export const SetPasswordRequest: Codec<SetPasswordRequest> = codec('SetPasswordRequest', putSetPasswordRequest, getSetPasswordRequest)
+
+export interface SetPasswordResponse {
+  sessionsEnded: number
+  devicesRevoked: number
+}
+
+export function putSetPasswordResponse(b: Encoder, v: SetPasswordResponse): number {
+  b.startObject(2)
+  b.addFieldInt32(0, v.sessionsEnded, 0)
+  b.addFieldInt32(1, v.devicesRevoked, 0)
+  return b.endObject()
+}
+
+export function getSetPasswordResponse(r: Reader, t: number): SetPasswordResponse {
+  return {
+    sessionsEnded: r.u32Field(t, 0),
+    devicesRevoked: r.u32Field(t, 1),
+  }
+}
+
+export const SetPasswordResponse: Codec<SetPasswordResponse> = codec('SetPasswordResponse', putSetPasswordResponse, getSetPasswordResponse)
+
+/** 0 for no quota. Takes effect at once, also below what is used. */
+export interface SetQuotaRequest {
+  user: string
+  quotaBytes: number
+}
+
+export function putSetQuotaRequest(b: Encoder, v: SetQuotaRequest): number {
+  const user = b.text(v.user)
+  b.startObject(2)
+  b.addFieldU64(1, v.quotaBytes, 0)
+  b.addFieldOffset(0, user, 0)
+  return b.endObject()
+}
+
+export function getSetQuotaRequest(r: Reader, t: number): SetQuotaRequest {
+  return {
+    user: r.text(r.field(t, 0)),
+    quotaBytes: r.u64Field(t, 1),
+  }
+}
+
+export const SetQuotaRequest: Codec<SetQuotaRequest> = codec('SetQuotaRequest', putSetQuotaRequest, getSetQuotaRequest)
+
+/** Only on a connection that has just proven the password. Replaces an older code. */
+export interface SetRecoveryRequest {
+  recoveryKey: Uint8Array
+  recoveryMasterKey: Uint8Array
+}
+
+export function putSetRecoveryRequest(b: Encoder, v: SetRecoveryRequest): number {
+  const recoveryKey = b.bytes(v.recoveryKey)
+  const recoveryMasterKey = b.bytes(v.recoveryMasterKey)
+  b.startObject(2)
+  b.addFieldOffset(0, recoveryKey, 0)
+  b.addFieldOffset(1, recoveryMasterKey, 0)
+  return b.endObject()
+}
+
+export function getSetRecoveryRequest(r: Reader, t: number): SetRecoveryRequest {
+  return {
+    recoveryKey: r.byteVector(r.field(t, 0)),
+    recoveryMasterKey: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const SetRecoveryRequest: Codec<SetRecoveryRequest> = codec('SetRecoveryRequest', putSetRecoveryRequest, getSetRecoveryRequest)
+
 export interface StatfsRequest {
 }
 
@@ -1428,6 +1854,35 @@ export function getStatfsResponse(r: Reader, t: number): StatfsResponse {
 }
 
 export const StatfsResponse: Codec<StatfsResponse> = codec('StatfsResponse', putStatfsResponse, getStatfsResponse)
+
+export interface StoredRecord {
+  /** Name of the record's table in records.fbs. */
+  table: string
+  /** Bytes of key and value, as they are stored. */
+  key: Uint8Array
+  value: Uint8Array
+}
+
+export function putStoredRecord(b: Encoder, v: StoredRecord): number {
+  const table = b.text(v.table)
+  const key = b.bytes(v.key)
+  const value = b.bytes(v.value)
+  b.startObject(3)
+  b.addFieldOffset(0, table, 0)
+  b.addFieldOffset(1, key, 0)
+  b.addFieldOffset(2, value, 0)
+  return b.endObject()
+}
+
+export function getStoredRecord(r: Reader, t: number): StoredRecord {
+  return {
+    table: r.text(r.field(t, 0)),
+    key: r.byteVector(r.field(t, 1)),
+    value: r.byteVector(r.field(t, 2)),
+  }
+}
+
+export const StoredRecord: Codec<StoredRecord> = codec('StoredRecord', putStoredRecord, getStoredRecord)
 
 export interface UnlinkRequest {
   operation: Operation
@@ -1486,16 +1941,20 @@ export interface UserStatus {
   usedBytes: number
   inodes: number
   quotaBytes: number
+  disabled: boolean
+  deleting: boolean
 }
 
 export function putUserStatus(b: Encoder, v: UserStatus): number {
   const user = b.text(v.user)
-  b.startObject(6)
+  b.startObject(8)
   b.addFieldInt32(0, v.userId, 0)
   b.addFieldInt8(2, v.registered ? 1 : 0, 0)
   b.addFieldU64(3, v.usedBytes, 0)
   b.addFieldU64(4, v.inodes, 0)
   b.addFieldU64(5, v.quotaBytes, 0)
+  b.addFieldInt8(6, v.disabled ? 1 : 0, 0)
+  b.addFieldInt8(7, v.deleting ? 1 : 0, 0)
   b.addFieldOffset(1, user, 0)
   return b.endObject()
 }
@@ -1508,6 +1967,8 @@ export function getUserStatus(r: Reader, t: number): UserStatus {
     usedBytes: r.u64Field(t, 3),
     inodes: r.u64Field(t, 4),
     quotaBytes: r.u64Field(t, 5),
+    disabled: r.boolField(t, 6),
+    deleting: r.boolField(t, 7),
   }
 }
 

@@ -237,15 +237,18 @@ export interface ServerRecord {
   addresses: string[]
   joined: bigint
   totalBytes: number
+  /** Its certificate is good no more, by the operator's word. */
+  revoked: boolean
 }
 
 export function putServerRecord(b: Encoder, v: ServerRecord): number {
   const rack = b.text(v.rack)
   const addresses = b.texts(v.addresses)
-  b.startObject(5)
+  b.startObject(6)
   b.addFieldInt32(0, v.id, 0)
   b.addFieldInt64(3, v.joined, 0n)
   b.addFieldU64(4, v.totalBytes, 0)
+  b.addFieldInt8(5, v.revoked ? 1 : 0, 0)
   b.addFieldOffset(1, rack, 0)
   b.addFieldOffset(2, addresses, 0)
   return b.endObject()
@@ -258,6 +261,7 @@ export function getServerRecord(r: Reader, t: number): ServerRecord {
     addresses: r.texts(r.field(t, 2)),
     joined: r.i64Field(t, 3),
     totalBytes: r.u64Field(t, 4),
+    revoked: r.boolField(t, 5),
   }
 }
 
@@ -348,6 +352,13 @@ export interface UserRecord {
   wrappedRootKey: Uint8Array
   rootInode: number
   devices: number[]
+  /** Raw Ed25519 public key of the recovery code, and the master key wrapped by it; empty without one. */
+  recoveryKey: Uint8Array
+  recoveryMasterKey: Uint8Array
+  /** Opens no sessions until the operator enables it again. */
+  disabled: boolean
+  /** Deleted by the operator: the tree is being taken apart, this record goes last. */
+  deleting: boolean
 }
 
 export function putUserRecord(b: Encoder, v: UserRecord): number {
@@ -357,17 +368,23 @@ export function putUserRecord(b: Encoder, v: UserRecord): number {
   const wrappedMasterKey = b.bytes(v.wrappedMasterKey)
   const wrappedRootKey = b.bytes(v.wrappedRootKey)
   const devices = b.numbers32(v.devices)
-  b.startObject(10)
+  const recoveryKey = b.bytes(v.recoveryKey)
+  const recoveryMasterKey = b.bytes(v.recoveryMasterKey)
+  b.startObject(14)
   b.addFieldInt32(0, v.userId, 0)
   b.addFieldU64(2, v.quotaBytes, 0)
   b.addFieldInt64(4, v.invitationExpires, 0n)
   b.addFieldU64(8, v.rootInode, 0)
+  b.addFieldInt8(12, v.disabled ? 1 : 0, 0)
+  b.addFieldInt8(13, v.deleting ? 1 : 0, 0)
   b.addFieldOffset(1, user, 0)
   b.addFieldOffset(3, invitationHash, 0)
   b.addFieldOffset(5, opaqueRecord, 0)
   b.addFieldOffset(6, wrappedMasterKey, 0)
   b.addFieldOffset(7, wrappedRootKey, 0)
   b.addFieldOffset(9, devices, 0)
+  b.addFieldOffset(10, recoveryKey, 0)
+  b.addFieldOffset(11, recoveryMasterKey, 0)
   return b.endObject()
 }
 
@@ -383,6 +400,10 @@ export function getUserRecord(r: Reader, t: number): UserRecord {
     wrappedRootKey: r.byteVector(r.field(t, 7)),
     rootInode: r.u64Field(t, 8),
     devices: r.numbers32(r.field(t, 9)),
+    recoveryKey: r.byteVector(r.field(t, 10)),
+    recoveryMasterKey: r.byteVector(r.field(t, 11)),
+    disabled: r.boolField(t, 12),
+    deleting: r.boolField(t, 13),
   }
 }
 

@@ -72,6 +72,8 @@ export const STATUS = {
   quotaExceeded: { wire: 4005, errno: 'EDQUOT', retry: 'never' },
   tokenInvalid: { wire: 4006, errno: 'EACCES', retry: 'never' },
   tooManyLogins: { wire: 4007, errno: 'EAGAIN', retry: 'later' },
+  /** Would leave an account's owner with nothing but a password that may be forgotten. */
+  lastWayIn: { wire: 4008, errno: 'EPERM', retry: 'never' },
   // The cluster.
   noSpace: { wire: 5000, errno: 'ENOSPC', retry: 'never' },
   tooFewServers: { wire: 5001, errno: 'EAGAIN', retry: 'later' },

@@ -1,6 +1,7 @@
 /**
  * What the metadata server does by itself from time to time: ends sessions that nobody takes up,
- * removes orphans that nobody holds, rotates ticket keys, forgets expired join tokens. A turn that
+ * removes orphans that nobody holds, rotates ticket keys, goes on removing deleted users, forgets expired
+ * join tokens. A turn that
  * fails is logged and tried again with the next.
  */
 import { DfsError } from '../../schema/wire/status.ts'
@@ -42,6 +43,7 @@ export class Housekeeping {
       await this.#services.sessions.sweep()
       await this.#reapOrphans()
       await this.#services.ticketKeys.rotate()
+      this.#services.userRemoval.wake()
       if (this.#turns++ % TOKENS_EVERY === 0) await this.#dropTokens()
     } catch (error) {
       if (!(error instanceof DfsError)) throw error

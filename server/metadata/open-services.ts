@@ -16,6 +16,7 @@ import { Sequence } from './store/sequences.ts'
 import { tables } from './store/tables.ts'
 import { TicketKeys } from './ticket-keys.ts'
 import { Topology } from './topology.ts'
+import { UserRemoval } from './user-removal.ts'
 
 /** The meaning of what is in the store; raised with every change that old code would misread. */
 const SCHEMA_VERSION = 1
@@ -37,6 +38,8 @@ export async function openServices(
   const ids = await Sequence.open(database, 'sessions')
   const sessions = new Sessions({ database, holds, ids, clock, log })
   await sessions.load()
+  const userRemoval = new UserRemoval({ database, purger, holds, log })
+  await userRemoval.load()
   return {
     database,
     policy,
@@ -53,6 +56,7 @@ export async function openServices(
     planAges: new PlanAges(),
     loginLimits: new LoginLimits(clock),
     purger,
+    userRemoval,
     startedNs: clock.nowNs(),
   }
 }

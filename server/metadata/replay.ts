@@ -7,6 +7,7 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Mutation } from './operations/operation.ts'
 import type { Caller, Services } from './services.ts'
+import { whileOpen } from './sessions.ts'
 import { keys } from './store/keys.ts'
 import { tables } from './store/tables.ts'
 
@@ -53,8 +54,7 @@ function run<Q extends { operation: OperationId }, R>(
         if (operation < request.operation.answeredBelow) session.holdOperations.delete(operation)
       }
     })
-    if (session.ended) throw new DfsError('notLoggedIn', 'the session has ended; open a new one')
-    txn.guard(() => !session.ended)
+    whileOpen(txn, session)
     return response
   })
 }

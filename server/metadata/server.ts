@@ -15,6 +15,7 @@ import { addUser, createJoinToken, listUsers } from './operations/administration
 import { clusterStatus } from './operations/cluster-status.ts'
 import { commit } from './operations/commit.ts'
 import { create } from './operations/create.ts'
+import { listDevices, revokeDevice } from './operations/devices.ts'
 import { getInode } from './operations/get-inode.ts'
 import { heartbeat } from './operations/heartbeat.ts'
 import { join } from './operations/join.ts'
@@ -23,19 +24,24 @@ import { list } from './operations/list.ts'
 import { loginFinish, loginStart } from './operations/login.ts'
 import { challenge, openSession } from './operations/open-session.ts'
 import type { Mutation, Query } from './operations/operation.ts'
+import { passwordStart, setPassword } from './operations/password.ts'
 import { plan } from './operations/plan.ts'
 import { readManifest } from './operations/read-manifest.ts'
 import { readWindows } from './operations/read-windows.ts'
 import { readXattrs } from './operations/read-xattrs.ts'
+import { recover, setRecovery } from './operations/recovery.ts'
 import { registerServer } from './operations/register-server.ts'
 import { registerFinish, registerStart } from './operations/register-user.ts'
 import { release } from './operations/release.ts'
+import { reveal } from './operations/reveal.ts'
+import { revokeServer } from './operations/revoke-server.ts'
 import { rename } from './operations/rename.ts'
 import { reportChunk } from './operations/report-chunk.ts'
 import { resolve } from './operations/resolve.ts'
 import { setAttributes } from './operations/set-attributes.ts'
 import { statfs } from './operations/statfs.ts'
 import { unlink } from './operations/unlink.ts'
+import { deleteUser, disableUser, setQuota } from './operations/user-administration.ts'
 import { ADMIN_NAME, chunkserverOf } from './peer-names.ts'
 import { replay } from './replay.ts'
 import { stateOf, type Caller, type Services } from './services.ts'
@@ -45,6 +51,7 @@ const EMPTY = {}
 /** Registers everything that the metadata server serves. */
 export function serveMetadata(service: Service, services: Services): void {
   serveAnybody(service, services)
+  serveOwners(service, services)
   serveUsers(service, services)
   serveChunkservers(service, services)
   serveOperator(service, services)
@@ -60,18 +67,37 @@ function serveAnybody(service: Service, services: Services): void {
   )
   service.handle(methods.loginStart, (q, { connection }) => loginStart(q, connection, services))
   service.handle(methods.loginFinish, (q, { connection }) => loginFinish(q, connection, services))
-  service.handle(methods.addDevice, (q, { connection }) => addDevice(q, connection, services))
   service.handle(methods.challenge, (_q, { connection }) => challenge(connection, services))
   service.handle(methods.openSession, (q, { connection }) => openSession(q, connection, services))
   service.handle(methods.join, (q, { connection }) => join(q, connection, services))
+}
+
+/** Each of these asks what the connection has proven, or whose session it carries. */
+function serveOwners(service: Service, services: Services): void {
+  service.handle(methods.addDevice, (q, { connection }) => addDevice(q, connection, services))
+  service.handle(methods.passwordStart, (q, { connection }) =>
+    passwordStart(q, connection, services),
+  )
+  service.handle(methods.setPassword, (q, { connection }) => setPassword(q, connection, services))
+  service.handle(methods.recover, (q, { connection }) => recover(q, connection, services))
+  service.handle(methods.setRecovery, async (q, { connection }) => {
+    await setRecovery(q, connection, services)
+    return EMPTY
+  })
+  service.handle(methods.listDevices, (_q, { connection }) => listDevices(connection, services))
+  service.handle(methods.revokeDevice, async (q, { connection }) => {
+    await revokeDevice(q, connection, services)
+    return EMPTY
+  })
 }
 
 function serveUsers(service: Service, services: Services): void {
   for (const mutation of [create, link, unlink, rename, setAttributes, commit]) {
     serveMutation(service, mutation as Mutation<{ operation: OperationId }, unknown>, services)
   }
-  const queries = [resolve, getInode, release, list, plan, readWindows, readXattrs, reportChunk]
-  for (const query of [...queries, statfs]) {
+  const inodes = [resolve, getInode, release, list, readXattrs]
+  const queries = [...inodes, plan, readWindows, reportChunk, reveal, statfs]
+  for (const query of queries) {
     serveQuery(service, query as Query<unknown, unknown>, services)
   }
   service.handle(methods.clusterStatus, (_q, { connection }) => {
@@ -110,31 +136,36 @@ function serveMutation<Q extends { operation: OperationId }, R>(
 
 function serveChunkservers(service: Service, services: Services): void {
   service.handle(methods.register, async (q, { connection }) => {
-    const server = chunkserverOn(connection)
+    const server = chunkserverOn(connection, services)
     const response = await registerServer(server, q, services)
     stateOf(connection).registered = server
     return response
   })
   service.handle(methods.heartbeat, (q, { connection }) => {
-    const server = chunkserverOn(connection)
+    const server = chunkserverOn(connection, services)
     if (stateOf(connection).registered === server) return heartbeat(server, q, services)
     return { deletes: [], confirmed: [], ticketKeys: [], register: true }
   })
 }
 
 function serveOperator(service: Service, services: Services): void {
-  service.handle(methods.addUser, (q, { connection }) => {
-    requireOperator(connection)
-    return addUser(q, services)
-  })
-  service.handle(methods.listUsers, (_q, { connection }) => {
-    requireOperator(connection)
-    return listUsers(services)
-  })
-  service.handle(methods.createJoinToken, (q, { connection }) => {
-    requireOperator(connection)
-    return createJoinToken(q, services)
-  })
+  const serve = <Q, R>(method: Method<Q, R>, run: (request: Q) => Promise<R>): void =>
+    service.handle(method, (request, { connection }) => {
+      if (connection.peer.name !== ADMIN_NAME) {
+        throw new DfsError(
+          'forbidden',
+          'only the operator may ask this, with the admin certificate',
+        )
+      }
+      return run(request)
+    })
+  serve(methods.addUser, (q) => addUser(q, services))
+  serve(methods.listUsers, () => listUsers(services))
+  serve(methods.createJoinToken, (q) => createJoinToken(q, services))
+  serve(methods.disableUser, async (q) => disableUser(q, services).then(() => EMPTY))
+  serve(methods.deleteUser, async (q) => deleteUser(q, services).then(() => EMPTY))
+  serve(methods.setQuota, async (q) => setQuota(q, services).then(() => EMPTY))
+  serve(methods.revokeServer, (q) => revokeServer(q, services))
 }
 
 /** The user of the session that this connection carries. */
@@ -146,16 +177,13 @@ function callerOf(connection: Connection): Caller {
   return caller
 }
 
-function chunkserverOn(connection: Connection): number {
+function chunkserverOn(connection: Connection, { topology }: Services): number {
   const server = chunkserverOf(connection.peer.name)
   if (server === undefined) {
     throw new DfsError('forbidden', 'only a chunkserver of this cluster may ask this')
   }
-  return server
-}
-
-function requireOperator(connection: Connection): void {
-  if (connection.peer.name !== ADMIN_NAME) {
-    throw new DfsError('forbidden', 'only the operator may ask this, with the admin certificate')
+  if (topology.get(server)?.record.revoked === true) {
+    throw new DfsError('forbidden', `the certificate of chunkserver ${server} was revoked`)
   }
+  return server
 }

@@ -2,6 +2,7 @@
  * What the operations of the metadata server share.
  */
 import type { Connection, Log } from '../../schema/rpc/api.ts'
+import type { UserRecord } from '../../schema/generated/records.ts'
 import type { Authority } from '../identity/certificates.ts'
 import type { Clock } from './clock.ts'
 import type { Holds } from './holds.ts'
@@ -13,6 +14,7 @@ import type { Database } from './store/database.ts'
 import type { Sequence } from './store/sequences.ts'
 import type { TicketKeys } from './ticket-keys.ts'
 import type { Topology } from './topology.ts'
+import type { UserRemoval } from './user-removal.ts'
 
 /** What was decided when the cluster was made. */
 export interface ClusterPolicy {
@@ -40,6 +42,7 @@ export interface Services {
   readonly planAges: PlanAges
   readonly loginLimits: LoginLimits
   readonly purger: Purger
+  readonly userRemoval: UserRemoval
   readonly startedNs: bigint
 }
 
@@ -47,16 +50,33 @@ export interface Services {
 export interface Caller {
   readonly user: number
   readonly session: Session
-  /** Bytes that the user may store; Infinity without a quota. */
-  readonly quotaBytes: number
+  /** Bytes that the user may store; Infinity without a quota. The operator may change it. */
+  quotaBytes: number
 }
+
+/** The quota of a user as a caller has it. */
+export function quotaOf({ quotaBytes }: UserRecord): number {
+  return quotaBytes === 0 ? Infinity : quotaBytes
+}
+
+/** What a connection has proven of an account; worth nothing once what was proven is replaced. */
+export type Proof =
+  | { readonly by: 'password'; readonly user: number; readonly record: string }
+  | { readonly by: 'recovery'; readonly user: number; readonly key: Uint8Array }
 
 /** What a connection has shown so far. */
 export interface ConnectionState {
   challenge?: Buffer | undefined
-  login?: { readonly user: number; readonly name: string; readonly serverState: string } | undefined
-  /** The user whose password this connection has proven. */
-  passwordOf?: number
+  login?:
+    | {
+        readonly user: number
+        readonly name: string
+        /** The OPAQUE record that the password is checked against. */
+        readonly record: string
+        readonly serverState: string
+      }
+    | undefined
+  proof?: Proof
   caller?: Caller
   /** The chunkserver that has registered here. */
   registered?: number

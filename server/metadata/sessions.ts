@@ -1,8 +1,8 @@
 /**
  * Sessions: a device's standing with this server, which outlives its connections and our restarts.
  *
- * A session ends when no connection has carried it for a minute; after a start every known session
- * has a minute to come back. With it go its holds and its logged answers; its record goes last, so
+ * A session ends when no connection has carried it for a minute, or when its owner or the operator
+ * says so; after a start every known session has a minute to come back. With it go its holds and its logged answers; its record goes last, so
  * that a kill in between only means that it ends once more.
  */
 import type { Connection, Log } from '../../schema/rpc/api.ts'
@@ -15,6 +15,7 @@ import type { Database } from './store/database.ts'
 import { keys, ranges } from './store/keys.ts'
 import type { Sequence } from './store/sequences.ts'
 import { tables } from './store/tables.ts'
+import type { Transaction } from './store/transaction.ts'
 
 /** Milliseconds without a connection after which a session ends. */
 export const SESSION_GRACE_MS = 60_000
@@ -33,6 +34,12 @@ export interface Session {
   readonly holdOperations: Map<number, number>
   detachedMs: number
   ended: boolean
+}
+
+/** Lets a transaction be decided only while the session lives; throws `notLoggedIn` once it has ended. */
+export function whileOpen(txn: Transaction, session: Session): void {
+  if (session.ended) throw new DfsError('notLoggedIn', 'the session has ended; open a new one')
+  txn.guard(() => !session.ended)
 }
 
 export interface SessionsOptions {
@@ -96,8 +103,43 @@ export class Sessions {
   async sweep(): Promise<void> {
     const before = this.#options.clock.nowMs() - SESSION_GRACE_MS
     for (const session of this.#sessions.values()) {
-      if (session.connection === undefined && session.detachedMs < before) await this.#end(session)
+      if (session.connection === undefined && session.detachedMs < before) {
+        await this.#end(session, 'its connection is gone')
+      }
     }
+  }
+
+  /**
+   * Ends sessions at once, with their connections, except that of `asking`: that one still gets its
+   * answer. From the call on, nothing that they have under way is decided. Returns how many.
+   */
+  async endWhere(chosen: (record: SessionRecord) => boolean, asking?: Connection): Promise<number> {
+    const ending = [...this.#sessions.values()].filter(({ record }) => chosen(record))
+    for (const session of ending) session.ended = true
+    for (const session of ending) {
+      const { connection } = session
+      await this.#end(session, 'it was told to')
+      if (connection !== undefined && connection !== asking) await connection.close()
+    }
+    return ending.length
+  }
+
+  /** Connections that carry sessions of a user now. */
+  connectionsOf(user: number): Connection[] {
+    const found: Connection[] = []
+    for (const { record, connection } of this.#sessions.values()) {
+      if (record.userId === user && connection !== undefined) found.push(connection)
+    }
+    return found
+  }
+
+  /** Sessions of a device that a connection carries now. */
+  connectedOf(device: number): number {
+    let count = 0
+    for (const { record, connection } of this.#sessions.values()) {
+      if (record.device === device && connection !== undefined) count++
+    }
+    return count
   }
 
   get size(): number {
@@ -149,15 +191,16 @@ export class Sessions {
     return session
   }
 
-  async #end(session: Session): Promise<void> {
+  async #end(session: Session, why: string): Promise<void> {
     const { database, holds, log } = this.#options
     const { session: id, userId, device } = session.record
     session.ended = true
     holds.drop(id)
     await ReplyLog.erase(database, id)
     await database.write({}, (txn) => txn.delete(tables.sessions, keys.session(id)))
-    this.#sessions.delete(id)
+    // Somebody else may have ended it meanwhile.
+    if (!this.#sessions.delete(id)) return
     this.#countByUser.set(userId, (this.#countByUser.get(userId) ?? 1) - 1)
-    log.info({ session: id, user: userId, device }, 'session ended: its connection is gone')
+    log.info({ session: id, user: userId, device }, `session ended: ${why}`)
   }
 }

@@ -84,13 +84,14 @@ export async function startMetadataServer(options: StartOptions): Promise<Metada
 function running(
   listener: Listener,
   housekeeping: Housekeeping,
-  { purger, database }: Services,
+  { purger, userRemoval, database }: Services,
 ): MetadataServer {
   return {
     address: listener.address,
     async stop() {
       await listener.close(DRAIN_MS)
       await housekeeping.stop()
+      await userRemoval.stop()
       await purger.stop()
       await database.close()
     },

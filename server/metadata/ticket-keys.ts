@@ -14,7 +14,7 @@ import type { Database } from './store/database.ts'
 import { keys } from './store/keys.ts'
 import { tables } from './store/tables.ts'
 
-/** Milliseconds that a ticket lives; a write ticket is also the life of its plan. */
+/** Milliseconds that a ticket lives at most: a write ticket, which is also the life of its plan. */
 export const TICKET_LIFE_MS = 3_600_000
 /** Milliseconds for which a key issues tickets. */
 const ROTATION_MS = 12 * 3_600_000
@@ -46,21 +46,41 @@ export class TicketKeys {
   async rotate(): Promise<void> {
     const nowMs = this.#clock.nowMs()
     const newest = this.#records.at(-1)
-    if (newest !== undefined && activeFromMs(newest) + ROTATION_MS > nowMs) return
+    if (newest === undefined || activeFromMs(newest) + ROTATION_MS <= nowMs) {
+      await this.replace()
+      return
+    }
+    const living = this.#living(nowMs)
+    if (living.length < this.#records.length) await this.#keep(living)
+  }
+
+  /**
+   * Makes a new key now, for when a chunkserver that knows the others may not check tickets any more.
+   * Theirs are accepted until no ticket made with them can live.
+   */
+  async replace(): Promise<void> {
+    const nowMs = this.#clock.nowMs()
+    const newest = this.#records.at(-1)
     const fresh: TicketKeyRecord = {
       id: (newest?.id ?? 0) + 1,
       secret: randomBytes(SECRET_BYTES),
       // The very first key is there before any chunkserver is.
       activeFrom: BigInt(newest === undefined ? nowMs : nowMs + ACTIVATION_MS) * NS_PER_MS,
     }
-    // The newest issues until the fresh one is active, and its tickets live for their life more; the
-    // one before it issued its last ticket when the newest became active.
-    const kept = this.#records.filter(
-      (_, i) => nowMs - this.#issuedUntilMs(i, fresh) <= TICKET_LIFE_MS,
-    )
-    const records = [...kept, fresh]
+    await this.#keep([...this.#living(nowMs), fresh])
+  }
+
+  /** Keys of which tickets may live: each issues until the next is active, the newest goes on. */
+  #living(nowMs: number): TicketKeyRecord[] {
+    return this.#records.filter((_, i) => {
+      const next = this.#records[i + 1]
+      return next === undefined || nowMs - activeFromMs(next) <= TICKET_LIFE_MS
+    })
+  }
+
+  async #keep(records: readonly TicketKeyRecord[]): Promise<void> {
     await this.#database.write({}, (txn) => {
-      txn.put(tables.ticketKeys, keys.ticketKeys, { keys: records })
+      txn.put(tables.ticketKeys, keys.ticketKeys, { keys: [...records] })
     })
     this.#take(records)
   }
@@ -88,10 +108,6 @@ export class TicketKeys {
       (id) => this.#objects.get(id),
       this.#clock.nowMs(),
     )
-  }
-
-  #issuedUntilMs(index: number, fresh: TicketKeyRecord): number {
-    return activeFromMs(this.#records[index + 1] ?? fresh)
   }
 
   #take(records: readonly TicketKeyRecord[]): void {

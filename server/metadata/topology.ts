@@ -84,8 +84,10 @@ export class Topology {
     state.lastHeartbeatMs = this.#clock.nowMs()
   }
 
+  /** Heard of lately, and not revoked. */
   alive(state: ServerState): boolean {
-    const { lastHeartbeatMs } = state
+    const { lastHeartbeatMs, record } = state
+    if (record.revoked) return false
     return lastHeartbeatMs !== undefined && this.#clock.nowMs() - lastHeartbeatMs <= DEAD_AFTER_MS
   }
 
@@ -118,13 +120,13 @@ export class Topology {
     )
   }
 
-  /** Where servers are, the living first; unknown ones are left out. */
+  /** Where servers are, the living first; unknown and revoked ones are left out. */
   addresses(servers: Iterable<number>): ServerAddress[] {
     const alive: ServerAddress[] = []
     const dead: ServerAddress[] = []
     for (const server of servers) {
       const state = this.#servers.get(server)
-      if (state === undefined) continue
+      if (state === undefined || state.record.revoked) continue
       const { id, rack, addresses } = state.record
       ;(this.alive(state) ? alive : dead).push({ id, rack, addresses })
     }

@@ -5,10 +5,11 @@
 import t, { type Test } from 'tap'
 import type { ServerAddress } from '../../schema/generated/common.ts'
 import type { WriteChunkResponse } from '../../schema/generated/chunk.ts'
+import type { PlanResponse } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
 import { Dialer } from '../../schema/quic/dialer.ts'
 import { listen } from '../../schema/quic/listener.ts'
-import type { ServerCall } from '../../schema/rpc/api.ts'
+import type { Method, ServerCall } from '../../schema/rpc/api.ts'
 import { MethodTable } from '../../schema/rpc/method-table.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
@@ -225,6 +226,37 @@ for (const { why, cheat, claims, code } of cheats) {
     }
   })
 }
+
+/** A metadata server that gives one chunk number to everybody. */
+class OneChunk extends Planner {
+  override async read<Q, R>(method: Method<Q, R>, request: Q): Promise<R> {
+    const response = await super.read(method, request)
+    if (method.id !== methods.plan.id) return response
+    const { plans } = response as PlanResponse
+    return { plans: plans.map((given) => ({ ...given, chunk: 77 })) } as R
+  }
+}
+
+t.test('two plaintexts under one chunk number share neither key nor key stream', async (t) => {
+  const sealed: Stored[] = []
+  for (const text of ['one plaintext', 'and another']) {
+    const twice = new OneChunk({ replicas: 1, writeQuorum: 1, ticket: () => Buffer.alloc(64) })
+    twice.servers = addresses
+    await writeChunk(setup.client(twice), key, Buffer.alloc(LENGTH, text))
+    const stored = cheater.chunks.get(77)
+    if (stored !== undefined) sealed.push(stored)
+  }
+  const [first, second] = sealed
+  if (first === undefined || second === undefined) throw new Error('the server kept no chunk 77')
+  t.notOk(Buffer.from(first.header).equals(second.header), 'each has a salt of its own')
+  const combined = (a: Buffer, b: Buffer): Buffer =>
+    Buffer.from(a.subarray(0, 64).map((byte, i) => byte ^ b.readUInt8(i)))
+  const plaintexts = combined(Buffer.alloc(64, 'one plaintext'), Buffer.alloc(64, 'and another'))
+  t.notOk(combined(first.sealed, second.sealed).equals(plaintexts), 'and so a key of its own')
+  cheater.chunks.set(77, { header: first.header, sealed: second.sealed })
+  const location = { chunk: 77, length: LENGTH, servers: [1], ticket: Buffer.alloc(64) }
+  await t.rejects(readAll(setup, setup.client(), location, [1]), { code: 'notAuthentic' })
+})
 
 t.test('a server cannot acknowledge for others, nor for bytes it did not keep', async (t) => {
   const strict = new Planner({ replicas: 1, writeQuorum: 1, ticket: () => Buffer.alloc(64) })

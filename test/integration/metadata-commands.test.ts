@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parseCredential } from '../../schema/wire/credential.ts'
+import { openClient } from '../../mount/client/open.ts'
 import { MetadataProcess } from '../support/client-metadata.ts'
+import { silent, until } from '../support/transport.ts'
 
 // Processes are started one after the other, on a machine that may be busy.
 t.setTimeout(120_000)
@@ -44,11 +46,37 @@ t.test('users are listed for people and for programs', async (t) => {
   ])
 })
 
+t.test('users are disabled, given a quota and deleted', async (t) => {
+  const profile = await metadata.register('carl', 'a password')
+  const open = async (): Promise<void> => {
+    const client = await openClient({ profile, log: silent })
+    await client.close()
+  }
+  metadata.command('user', 'disable', 'carl')
+  t.match(metadata.command('user', 'list'), /carl\t.*, disabled/u)
+  await t.rejects(open(), { code: 'forbidden' })
+  metadata.command('user', 'enable', 'carl')
+  await t.resolves(open())
+  metadata.command('user', 'quota', 'carl', '5G')
+  t.match(metadata.command('user', 'list'), /carl\t0 B of 5 GiB/u)
+  t.throws(() => metadata.command('user', 'delete', 'carl'), /--yes/u)
+  await t.resolves(open(), 'nothing happened')
+  metadata.command('user', 'delete', 'carl', '--yes')
+  await t.rejects(open(), { code: 'loginRefused' })
+  const left = await until(() => !metadata.command('user', 'list').includes('carl'), 10_000)
+  t.ok(left, 'nothing is left of him')
+})
+
+t.test('servers are listed, and one that is not there cannot be revoked', async (t) => {
+  t.same(JSON.parse(metadata.command('server', 'list', '--json')), [])
+  t.throws(() => metadata.command('server', 'revoke', '1'), /no chunkserver 1.*notFound/su)
+})
+
 t.test('wrong calls say what is wrong', async (t) => {
   t.throws(() => metadata.command('user', 'add', 'no/name'), /user name has.*invalidArgument/su)
   t.throws(() => metadata.command('user', 'add', 'bob'), /registered already.*exists/su)
   t.throws(() => metadata.command('join-token', '--valid', 'soon'), /not a time/u)
-  t.throws(() => metadata.command('user'), /say add or list/u)
+  t.throws(() => metadata.command('user'), /say add, list/u)
   t.throws(() => metadata.command('serve', '--unknown'), /exit 64/u)
 })
 

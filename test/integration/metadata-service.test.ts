@@ -51,7 +51,11 @@ const KEY_STRETCHING = {
 const NO_BYTES = new Uint8Array(0)
 
 async function register(t: Test, user: string, password: string): Promise<Uint8Array> {
-  const { invitation } = await peer(t, admin).call(methods.addUser, { user, quotaBytes: 0 })
+  const { invitation } = await peer(t, admin).call(methods.addUser, {
+    user,
+    quotaBytes: 0,
+    validSeconds: 0,
+  })
   const anybody = peer(t)
   const { clientRegistrationState, registrationRequest } = opaque.client.startRegistration({
     password,
@@ -74,6 +78,8 @@ async function register(t: Test, user: string, password: string): Promise<Uint8A
     wrappedMasterKey: Buffer.from('wrapped master'),
     wrappedRootKey: Buffer.from('wrapped root'),
     root: attributes(2),
+    recoveryKey: Buffer.of(),
+    recoveryMasterKey: Buffer.of(),
   }
   const first = await anybody.call(methods.registerFinish, request)
   t.same(await anybody.call(methods.registerFinish, request), first, 'may be repeated')
@@ -172,10 +178,14 @@ t.test('a chunkserver joins with a token, once, and registers under its certific
   const { servers } = await peer(t, admin).call(methods.clusterStatus, {})
   t.match(servers, [{ id: joined.server, rack: 'b', state: 'alive' }])
   await t.rejects(
-    link.call(methods.addUser, { user: 'eve', quotaBytes: 0 }),
+    link.call(methods.addUser, { user: 'eve', quotaBytes: 0, validSeconds: 0 }),
     { code: 'forbidden' },
     'the name it asked for in its request gives it nothing',
   )
+  await peer(t, admin).call(methods.revokeServer, { server: joined.server, force: false })
+  await t.rejects(link.call(methods.heartbeat, beat), { code: 'forbidden', message: /revoked/ })
+  const place = { rack: 'b', addresses: ['127.0.0.1:1'], totalBytes: 1, freeBytes: 1, chunks: 0 }
+  await t.rejects(peer(t, identity).call(methods.register, place), { code: 'forbidden' })
 })
 
 t.test('who has not shown who they are may do nothing', async (t) => {
@@ -197,8 +207,12 @@ t.test('who has not shown who they are may do nothing', async (t) => {
   ]
   for (const call of userCalls) await t.rejects(call(), { code: 'notLoggedIn' })
   const others: (() => Promise<unknown>)[] = [
-    () => anybody.call(methods.addUser, { user: 'eve', quotaBytes: 0 }),
+    () => anybody.call(methods.addUser, { user: 'eve', quotaBytes: 0, validSeconds: 0 }),
     () => anybody.call(methods.listUsers, {}),
+    () => anybody.call(methods.disableUser, { user: 'ann', disabled: true }),
+    () => anybody.call(methods.deleteUser, { user: 'ann' }),
+    () => anybody.call(methods.setQuota, { user: 'ann', quotaBytes: 1 }),
+    () => anybody.call(methods.revokeServer, { server: 1, force: true }),
     () => anybody.call(methods.createJoinToken, { validSeconds: 1 }),
     () =>
       operator.call(methods.register, {

@@ -198,6 +198,7 @@ export class TestMetadata {
   }
 
   async #close(): Promise<void> {
+    await this.services.userRemoval.stop()
     await this.services.purger.stop()
     await this.services.database.close()
   }
@@ -209,7 +210,14 @@ export class TestMetadata {
       [2, 'b'],
       [3, 'a'],
     ] as const) {
-      const record = { id, rack, addresses: [`h${id}:1`], joined: clock.nowNs(), totalBytes: 1e12 }
+      const record = {
+        id,
+        rack,
+        addresses: [`h${id}:1`],
+        joined: clock.nowNs(),
+        totalBytes: 1e12,
+        revoked: false,
+      }
       await database.write({}, (txn) => txn.put(tables.servers, keys.server(id), record))
       topology.put(record)
       const { addresses } = record
@@ -219,14 +227,17 @@ export class TestMetadata {
 
   /** Invites and registers a user, and adds a device. */
   async addUser(name: string, quotaBytes = 0): Promise<TestUser> {
-    const { invitation } = await addUser({ user: name, quotaBytes }, this.services)
+    const { invitation } = await addUser({ user: name, quotaBytes, validSeconds: 0 }, this.services)
     // Everybody from a machine of their own: logins are counted by address.
     const link = connection(`machine-of-${name}:4000`)
+    const opaqueRecord = `record of ${name}`
     const { userId, rootInode } = await registerFinish(
       {
         invitation,
         user: name,
-        opaqueRecord: `record of ${name}`,
+        opaqueRecord,
+        recoveryKey: NO_BYTES,
+        recoveryMasterKey: NO_BYTES,
         wrappedMasterKey: Buffer.from('wrapped master key'),
         wrappedRootKey: Buffer.from('wrapped root key'),
         root: attributes(2),
@@ -234,7 +245,7 @@ export class TestMetadata {
       link,
       this.services,
     )
-    stateOf(link).passwordOf = userId
+    stateOf(link).proof = { by: 'password', user: userId, record: opaqueRecord }
     const { publicKey, privateKey } = generateKeyPairSync('ed25519')
     const jwk = publicKey.export({ format: 'jwk' })
     const { device } = await addDevice(

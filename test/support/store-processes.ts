@@ -120,22 +120,23 @@ class Daemon {
 export class StoreProcesses {
   readonly metadata: Daemon
   readonly chunkservers: Daemon[] = []
-  readonly #dir: string
+  /** Holds metadata and chunkserver-N, the directories of the daemons. */
+  readonly dir: string
   #profile: Profile | undefined
 
   constructor(dir: string) {
-    this.#dir = dir
+    this.dir = dir
     this.metadata = new Daemon('dfs-metadata', ['serve', '--dir', join(dir, 'metadata')])
   }
 
   async start({ chunkservers = 3, replicas = 2, writeQuorum }: StoreOptions): Promise<void> {
-    const dir = join(this.#dir, 'metadata')
+    const dir = join(this.dir, 'metadata')
     const quorum = writeQuorum === undefined ? [] : ['--write-quorum', String(writeQuorum)]
     command('init', '--dir', dir, '--replicas', String(replicas), ...quorum)
     await this.metadata.start()
     for (let index = 1; index <= chunkservers; index++) {
-      const server = join(this.#dir, `chunkserver-${index}`)
-      const token = join(this.#dir, `token-${index}`)
+      const server = join(this.dir, `chunkserver-${index}`)
+      const token = join(this.dir, `token-${index}`)
       mkdirSync(server, { recursive: true, mode: 0o700 })
       writeFileSync(token, command('join-token', '--dir', dir), { mode: 0o600 })
       const place = ['--metadata', this.metadata.address, '--rack', `rack-${index % 2}`]
@@ -152,10 +153,15 @@ export class StoreProcesses {
       this.chunkservers.push(daemon)
     }
     await Promise.all(this.chunkservers.map(async (daemon) => daemon.start()))
-    const invitation = command('user', 'add', 'tester', '--dir', dir)
-    const account = { user: 'tester', password: 'a password of the test', deviceName: 'test' }
-    this.#profile = await registerAccount({ invitation, ...account })
+    this.#profile = await this.register('tester')
     await this.#chunkserversKnown(chunkservers)
+  }
+
+  /** A further user's profile. */
+  async register(user: string): Promise<Profile> {
+    const invitation = command('user', 'add', user, '--dir', join(this.dir, 'metadata'))
+    const account = { user, password: 'a password of the test', deviceName: 'test' }
+    return registerAccount({ invitation, ...account })
   }
 
   async #chunkserversKnown(count: number): Promise<void> {
@@ -172,14 +178,17 @@ export class StoreProcesses {
 
   /** Where chunkserver `index` (from 0) keeps its chunks. */
   chunkDirectory(index: number): string {
-    return join(this.#dir, `chunkserver-${index + 1}`, 'chunks')
+    return join(this.dir, `chunkserver-${index + 1}`, 'chunks')
   }
 
-  /** A client of its own with the file system over it. */
-  async mount(options: Partial<FileSystemOptions> = {}): Promise<Mounted> {
-    if (this.#profile === undefined) throw new Error('the store was not started')
+  /** A client of its own with the file system over it; of the first user unless told otherwise. */
+  async mount(
+    options: Partial<FileSystemOptions> = {},
+    profile: Profile | undefined = this.#profile,
+  ): Promise<Mounted> {
+    if (profile === undefined) throw new Error('the store was not started')
     const log = new LogLines()
-    const client = await openClient({ profile: this.#profile, log })
+    const client = await openClient({ profile, log })
     const fs = await openFileSystem({ client, log, ...options })
     const close = async (): Promise<void> => {
       await fs.close()

@@ -4,15 +4,13 @@
  */
 import type { Connection } from '../../../schema/rpc/api.ts'
 import type { AddDeviceRequest, AddDeviceResponse } from '../../../schema/generated/metadata.ts'
-import { DfsError } from '../../../schema/wire/status.ts'
 import { refuse } from '../input.ts'
 import { stateOf, type Services } from '../services.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
-import { checkWrappedKey, userById } from './accounts.ts'
+import { checkPublicKey, checkWrappedKey, provenUser } from './accounts.ts'
 import { nextSmallId } from './small-ids.ts'
 
-const PUBLIC_KEY_BYTES = 32
 const NAME_LENGTH_MAX = 128
 /** Devices of one user. */
 const DEVICES_MAX = 128
@@ -22,15 +20,13 @@ export async function addDevice(
   connection: Connection,
   { database, clock, log }: Services,
 ): Promise<AddDeviceResponse> {
-  const userId = stateOf(connection).passwordOf
-  if (userId === undefined) {
-    throw new DfsError('notLoggedIn', 'a device is added right after a login with the password')
-  }
-  if (publicKey.length !== PUBLIC_KEY_BYTES) refuse(`a device key of ${publicKey.length} bytes`)
+  const { proof } = stateOf(connection)
+  checkPublicKey(publicKey)
   if (name.length > NAME_LENGTH_MAX) refuse(`a device name of ${name.length} characters`)
   checkWrappedKey(wrappedMasterKey)
   const device = await database.write({}, async (txn) => {
-    const user = await userById(txn, userId)
+    const user = await provenUser(txn, proof)
+    const { userId } = user
     const devices = await txn.getAll(
       tables.devices,
       user.devices.map((id) => keys.device(id)),
@@ -52,6 +48,6 @@ export async function addDevice(
     txn.put(tables.users, keys.user(userId), { ...user, devices: [...user.devices, id] })
     return id
   })
-  log.info({ user: userId, device, name }, 'device added')
+  log.info({ user: proof?.user, device, name }, 'device added')
   return { device }
 }

@@ -23,23 +23,30 @@ import { checkUserName, sha256, userByName } from './accounts.ts'
 import { nextSmallId } from './small-ids.ts'
 
 const SECRET_BYTES = 32
-const INVITATION_LIFE_NS = 7n * 86_400_000_000_000n
-/** Seconds that a join token may be good for: a month. */
-const JOIN_SECONDS_MAX = 31 * 86_400
+/** Seconds that an invitation is good for unless told otherwise. */
+const INVITATION_SECONDS = 7 * 86_400
+/** Seconds that an invitation or a join token may be good for: a month. */
+const SECONDS_MAX = 31 * 86_400
 /** Users in one answer. */
 const USERS_MAX = 50_000
 const PAGE = 1_000
 
 /** Adds a user, or gives one who has not registered yet a new invitation. */
 export async function addUser(
-  { user, quotaBytes }: AddUserRequest,
+  { user, quotaBytes, validSeconds }: AddUserRequest,
   { database, clock, log }: Services,
 ): Promise<AddUserResponse> {
   checkUserName(user)
+  if (validSeconds > SECONDS_MAX)
+    refuse(`an invitation for ${validSeconds} s; ${SECONDS_MAX} at most`)
   const invitation = randomBytes(SECRET_BYTES)
-  const expires = clock.nowNs() + INVITATION_LIFE_NS
+  const seconds = validSeconds === 0 ? INVITATION_SECONDS : validSeconds
+  const expires = clock.nowNs() + BigInt(seconds) * 1_000_000_000n
   const id = await database.write({}, async (txn) => {
     const known = await userByName(txn, user)
+    if (known?.deleting === true) {
+      throw new DfsError('exists', `the user ${user} is being deleted; try again in a moment`)
+    }
     if (known !== undefined && known.opaqueRecord !== '') {
       throw new DfsError('exists', `the user ${user} is registered already`)
     }
@@ -55,6 +62,10 @@ export async function addUser(
       wrappedRootKey: NO_BYTES,
       rootInode: 0,
       devices: [],
+      recoveryKey: NO_BYTES,
+      recoveryMasterKey: NO_BYTES,
+      disabled: false,
+      deleting: false,
     }
     txn.put(tables.users, keys.user(userId), record)
     txn.put(tables.numbers, keys.userName(user), { value: userId })
@@ -72,7 +83,8 @@ export async function listUsers({ database }: Services): Promise<ListUsersRespon
   for (;;) {
     const page = await database.durableRange(ranges.users, PAGE, after)
     for (const { value } of page) {
-      const { userId, user, opaqueRecord, quotaBytes } = tables.users.decode(value)
+      const record = tables.users.decode(value)
+      const { userId, user, opaqueRecord, quotaBytes, disabled, deleting } = record
       users.push({
         userId,
         user,
@@ -80,6 +92,8 @@ export async function listUsers({ database }: Services): Promise<ListUsersRespon
         usedBytes: database.counters.get(counterNames.userBytes(userId)),
         inodes: database.counters.get(counterNames.userInodes(userId)),
         quotaBytes,
+        disabled,
+        deleting,
       })
     }
     after = page.at(-1)?.key
@@ -91,8 +105,8 @@ export async function createJoinToken(
   { validSeconds }: CreateJoinTokenRequest,
   { database, clock }: Services,
 ): Promise<CreateJoinTokenResponse> {
-  if (validSeconds === 0 || validSeconds > JOIN_SECONDS_MAX) {
-    refuse(`a join token for ${validSeconds} s; 1 to ${JOIN_SECONDS_MAX}`)
+  if (validSeconds === 0 || validSeconds > SECONDS_MAX) {
+    refuse(`a join token for ${validSeconds} s; 1 to ${SECONDS_MAX}`)
   }
   const secret = randomBytes(SECRET_BYTES)
   const expires = clock.nowNs() + BigInt(validSeconds) * 1_000_000_000n

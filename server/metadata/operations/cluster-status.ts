@@ -5,7 +5,7 @@
 import type { ClusterStatusResponse, ServerStatus } from '../../../schema/generated/metadata.ts'
 import type { Services } from '../services.ts'
 import { counterNames } from '../store/counters.ts'
-import type { ServerState } from '../topology.ts'
+import type { ServerState, Topology } from '../topology.ts'
 
 /** The version that `dfs status` shows. */
 const VERSION = '0.1.0'
@@ -34,7 +34,7 @@ function serverStatus(state: ServerState, { clock, database, topology }: Service
     id,
     rack,
     addresses,
-    state: topology.alive(state) ? (state.full ? 'full' : 'alive') : 'dead',
+    state: stateName(state, topology),
     usedBytes: state.usedBytes,
     freeBytes: state.freeBytes,
     chunks: state.chunks,
@@ -44,4 +44,10 @@ function serverStatus(state: ServerState, { clock, database, topology }: Service
         : clock.nowMs() - state.lastHeartbeatMs,
     deletesQueued: database.counters.get(counterNames.deletes(id)),
   }
+}
+
+function stateName(state: ServerState, topology: Topology): string {
+  if (state.record.revoked) return 'revoked'
+  if (!topology.alive(state)) return 'dead'
+  return state.full ? 'full' : 'alive'
 }

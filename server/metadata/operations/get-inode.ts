@@ -4,6 +4,7 @@
  */
 import type { GetInodeRequest, InodeResponse } from '../../../schema/generated/metadata.ts'
 import { methods } from '../../../schema/methods.ts'
+import { whileOpen } from '../sessions.ts'
 import type { Query } from './operation.ts'
 import { ownInode } from './tree.ts'
 
@@ -14,6 +15,7 @@ export const getInode: Query<GetInodeRequest, InodeResponse> = {
     if (hold) {
       const session = caller.session.record.session
       services.holds.checkRoom(session)
+      whileOpen(txn, caller.session)
       txn.afterDecision(() => services.holds.add(session, inode))
     }
     return { inode: record.inode }

@@ -50,7 +50,14 @@ export async function join(
     requestPem: pemOf(certificateRequest),
     days: CERTIFICATE_DAYS,
   })
-  const record = { id: server, rack, addresses: [], joined: clock.nowNs(), totalBytes: 0 }
+  const record = {
+    id: server,
+    rack,
+    addresses: [],
+    joined: clock.nowNs(),
+    totalBytes: 0,
+    revoked: false,
+  }
   await database.write({}, async (txn) => {
     const now = await validToken(txn, tokenHash, services)
     if (now.server !== 0) throw tokenInvalid()

@@ -12,12 +12,14 @@ import type {
 } from '../../../schema/generated/metadata.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { stateOf, type Services } from '../services.ts'
+import { keys } from '../store/keys.ts'
+import { tables } from '../store/tables.ts'
 import {
   accountOf,
   checkUserName,
   loginRefused,
   opaqueStep,
-  userById,
+  requireEnabled,
   userByName,
 } from './accounts.ts'
 
@@ -43,6 +45,7 @@ export async function loginStart(
   stateOf(connection).login = {
     user: registered ? record.userId : NOBODY,
     name: user,
+    record: registered ? record.opaqueRecord : '',
     serverState: serverLoginState,
   }
   return { opaqueResponse: loginResponse }
@@ -70,8 +73,11 @@ export async function loginFinish(
   }
   if (login.user === NOBODY) throw loginRefused()
   loginLimits.succeeded(connection.peer.address, login.name)
-  const user = await database.read((txn) => userById(txn, login.user))
-  state.passwordOf = user.userId
+  const user = await database.read((txn) => txn.get(tables.users, keys.user(login.user)))
+  // Gone since the start of this login.
+  if (user === undefined) throw loginRefused()
+  requireEnabled(user)
+  state.proof = { by: 'password', user: user.userId, record: login.record }
   log.info({ user: user.user, from: connection.peer.address }, 'logged in with the password')
   return accountOf(user, user.wrappedMasterKey)
 }

@@ -3,22 +3,24 @@
  * new one. A nonce is good for one proof. The answer's session differs from the one asked for when
  * that one is gone; what was under way in it is then unknown to the server.
  */
-import { createPublicKey, randomBytes, verify } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Connection } from '../../../schema/rpc/api.ts'
 import type {
   ChallengeResponse,
   OpenSessionRequest,
   OpenSessionResponse,
 } from '../../../schema/generated/metadata.ts'
-import type { DeviceRecord } from '../../../schema/generated/records.ts'
+import type { DeviceRecord, UserRecord } from '../../../schema/generated/records.ts'
 import { NONCE_BYTES, sessionProof } from '../../../schema/wire/session-proof.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { HELD_INODES_MAX } from '../holds.ts'
 import { refuse } from '../input.ts'
-import { stateOf, type Services } from '../services.ts'
+import { quotaOf, stateOf, type Services } from '../services.ts'
+import type { Database } from '../store/database.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
-import { accountOf, userById } from './accounts.ts'
+import { accountOf, requireEnabled, userById } from './accounts.ts'
+import { signedBy } from './ed25519.ts'
 
 export function challenge(connection: Connection, { policy }: Services): ChallengeResponse {
   const nonce = randomBytes(NONCE_BYTES)
@@ -39,27 +41,24 @@ export async function openSession(
   if (state.caller !== undefined) refuse('this connection has a session already')
   if (held.length > HELD_INODES_MAX)
     refuse(`${held.length} inodes held; ${HELD_INODES_MAX} at most`)
-  const { device, user } = await database.read(async (txn) => {
-    const record = await txn.get(tables.devices, keys.device(deviceId))
-    return {
-      device: record,
-      user: record === undefined ? undefined : await userById(txn, record.userId),
-    }
-  })
+  const { device, user } = await deviceAndUser(deviceId, database)
   if (
     device === undefined ||
     user === undefined ||
-    !proves(device, signature, sessionProof(policy.cluster, nonce, deviceId))
+    !signedBy(device.publicKey, signature, sessionProof(policy.cluster, nonce, deviceId))
   ) {
-    throw new DfsError(
-      'loginRefused',
-      'this device is not known here or its proof is wrong; log in again with the password',
-    )
+    throw deviceRefused()
   }
+  requireEnabled(user)
   const mine = await ownedOnly(held, user.userId, services)
   const session = await sessions.open(connection, user, device, wanted, mine)
-  const quotaBytes = user.quotaBytes === 0 ? Infinity : user.quotaBytes
-  state.caller = { user: user.userId, session, quotaBytes }
+  // Revoked or disabled while we were opening: sessions were ended before this one was there.
+  const still = await deviceAndUser(deviceId, database)
+  if (still.device === undefined || still.user === undefined || still.user.disabled) {
+    await sessions.endWhere((record) => record.device === deviceId, connection)
+    throw deviceRefused()
+  }
+  state.caller = { user: user.userId, session, quotaBytes: quotaOf(still.user) }
   return {
     session: session.record.session,
     account: accountOf(user, device.wrappedMasterKey),
@@ -68,11 +67,21 @@ export async function openSession(
   }
 }
 
-function proves(device: DeviceRecord, signature: Uint8Array, message: Uint8Array): boolean {
-  const x = Buffer.from(device.publicKey).toString('base64url')
-  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
-  return verify(null, message, key, signature)
+async function deviceAndUser(
+  id: number,
+  database: Database,
+): Promise<{ device: DeviceRecord | undefined; user: UserRecord | undefined }> {
+  return database.read(async (txn) => {
+    const device = await txn.get(tables.devices, keys.device(id))
+    return { device, user: device && (await userById(txn, device.userId)) }
+  })
 }
+
+const deviceRefused = (): DfsError =>
+  new DfsError(
+    'loginRefused',
+    'this device is not known here or its proof is wrong; log in again with the password',
+  )
 
 /** A client can hold only what is its own; the rest of its list is ignored. */
 async function ownedOnly(

@@ -1,8 +1,9 @@
 /**
  * readWindows: where a stretch of a file is, as of one moment, with tickets to read it.
  *
- * The tickets live for an hour; chunks never change, so what is answered stays readable until the
- * file changes and the old chunks are deleted.
+ * The tickets live for ten minutes, so that a revoked device or a disabled user reads on for no longer;
+ * clients ask again in time. Chunks never change, so what is answered stays readable until then, or
+ * until the file changes and the old chunks are deleted.
  */
 import type {
   ChunkLocation,
@@ -21,12 +22,13 @@ import type { Caller, Services } from '../services.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
 import type { Transaction } from '../store/transaction.ts'
-import { TICKET_LIFE_MS } from '../ticket-keys.ts'
 import type { Query } from './operation.ts'
 import { ownInode } from './tree.ts'
 
 /** Chunks in one answer: what fits into the response. */
 const CHUNKS_MAX = 32_768
+/** Milliseconds that a read ticket lives. */
+const READ_TICKET_LIFE_MS = 600_000
 const NS_PER_MS = 1_000_000n
 
 export const readWindows: Query<ReadWindowsRequest, ReadWindowsResponse> = {
@@ -79,7 +81,7 @@ async function locate(
   { user }: Caller,
   { clock, ticketKeys }: Services,
 ): Promise<ChunkLocation[]> {
-  const expiresMs = clock.nowMs() + TICKET_LIFE_MS
+  const expiresMs = clock.nowMs() + READ_TICKET_LIFE_MS
   const expires = BigInt(expiresMs) * NS_PER_MS
   const records = await txn.getAll(
     tables.chunks,

@@ -23,11 +23,16 @@ import { counterNames } from '../store/counters.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
 import type { Transaction } from '../store/transaction.ts'
-import { checkUserName, checkWrappedKey, opaqueStep, sha256, userByName } from './accounts.ts'
+import {
+  checkOpaqueRecord,
+  checkRecovery,
+  checkUserName,
+  checkWrappedKey,
+  opaqueStep,
+  sha256,
+  userByName,
+} from './accounts.ts'
 import { checkNew, newInode, putNewInode } from './create.ts'
-
-/** Characters of an OPAQUE registration record. */
-const RECORD_LENGTH_MAX = 2_048
 
 export async function registerStart(
   { user, invitation, opaqueRequest }: RegisterStartRequest,
@@ -64,9 +69,8 @@ export async function registerFinish(
   checkNew(root)
   checkInline(root, NO_BYTES)
   if (root.kind !== InodeKind.directory) refuse('the root is a directory')
-  if (opaqueRecord.length === 0 || opaqueRecord.length > RECORD_LENGTH_MAX) {
-    refuse(`an OPAQUE record of ${opaqueRecord.length} characters`)
-  }
+  checkOpaqueRecord(opaqueRecord)
+  checkRecovery(request.recoveryKey, request.recoveryMasterKey)
   services.loginLimits.attemptFrom(connection.peer.address)
   const registered = await services.database.write({}, async (txn) => {
     const record = await invited(txn, user, invitation, services)
@@ -90,6 +94,8 @@ export async function registerFinish(
       wrappedMasterKey,
       wrappedRootKey,
       rootInode,
+      recoveryKey: request.recoveryKey,
+      recoveryMasterKey: request.recoveryMasterKey,
     })
     txn.add(counterNames.users, 1)
     return { userId: record.userId, rootInode }
@@ -114,7 +120,8 @@ async function invited(
   const given = sha256(invitation)
   const expected = record === undefined ? given : Buffer.from(record.invitationHash)
   const matches = expected.length === given.length && timingSafeEqual(expected, given)
-  if (record === undefined || !matches || record.invitationExpires < clock.nowNs()) {
+  const good = record !== undefined && matches && !record.disabled
+  if (!good || record.invitationExpires < clock.nowNs()) {
     throw new DfsError(
       'tokenInvalid',
       'no such invitation: another user name, or it has expired; ask for a new one',

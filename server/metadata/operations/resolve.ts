@@ -13,6 +13,7 @@ import { methods } from '../../../schema/methods.ts'
 import { limits } from '../../../schema/wire/limits.ts'
 import { refuse } from '../input.ts'
 import { isDirectory } from '../inode-kinds.ts'
+import { whileOpen } from '../sessions.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
 import type { Query } from './operation.ts'
@@ -50,6 +51,7 @@ export const resolve: Query<ResolveRequest, ResolveResponse> = {
       const session = caller.session.record.session
       const held = at.inode.inode
       services.holds.checkRoom(session)
+      whileOpen(txn, caller.session)
       txn.afterDecision(() => services.holds.add(session, held))
     }
     return { entries, base: start.inode }

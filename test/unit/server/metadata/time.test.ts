@@ -93,6 +93,11 @@ t.test(
     now += 24 * HOUR_MS
     await keys.rotate()
     t.notOk(known().includes(1), 'a key goes when no ticket of it can live')
+    await keys.replace()
+    const fresh = known().at(-1)
+    now += 61_000 + TICKET_LIFE_MS
+    await keys.rotate()
+    t.same(known(), [fresh], 'those that were replaced go within the life of a ticket')
   },
 )
 
