@@ -14,7 +14,7 @@ import { componentsOf } from './path.ts'
 import { Tree } from './tree.ts'
 
 export interface Revealed {
-  /** Entry, inode, windows and chunks. */
+  /** Entry, inode, extended attributes, windows and chunks. */
   readonly records: readonly StoredRecord[]
   /** The chunkservers that the chunk records name. */
   readonly servers: readonly ServerAddress[]

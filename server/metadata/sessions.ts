@@ -119,7 +119,11 @@ export class Sessions {
     for (const session of ending) {
       const { connection } = session
       await this.#end(session, 'it was told to')
-      if (connection !== undefined && connection !== asking) await connection.close()
+      if (connection === undefined || connection === asking) continue
+      // A peer that is gone or frozen must not hold up whoever ends its session.
+      connection.close().catch((error: unknown) => {
+        this.#options.log.warn({ err: error, session: session.record.session }, 'closing failed')
+      })
     }
     return ending.length
   }

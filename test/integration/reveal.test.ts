@@ -24,6 +24,8 @@ const SMALL = 200
 const WINDOW = 16
 const names = ['a telling folder', 'a telling file', 'a small telling file', 'a telling link']
 const target = 'a telling target of the link'
+const attribute = { name: 'user.a telling attribute', value: 'the telling value of it' } as const
+const secrets = [...names, target, 'a telling attribute', attribute.value]
 const [folder = '', file = '', small = '', link = ''] = names
 
 async function write(fs: FileSystem, path: string, bytes: Buffer): Promise<void> {
@@ -50,6 +52,8 @@ t.test('reveal prints the stored bytes, and none of them is plaintext', async (t
   await fs.mkdir(`/${folder}`, 0o700, OWNER)
   await write(fs, `/${folder}/${file}`, large)
   await write(fs, `/${folder}/${small}`, little)
+  const told = Buffer.from(attribute.value)
+  await fs.setXattr(`/${folder}/${file}`, attribute.name, told, 'either')
   await fs.symlink(target, `/${folder}/${link}`, OWNER)
   await mounted.close()
 
@@ -70,14 +74,20 @@ t.test('reveal prints the stored bytes, and none of them is plaintext', async (t
   const [root, ofFolder, ofFile, ofSmall, ofLink] = all.map(tablesOf)
   t.same(root, ['InodeRecord'])
   for (const given of [ofFolder, ofSmall, ofLink]) t.same(given, ['DentryRecord', 'InodeRecord'])
-  t.same(ofFile, ['DentryRecord', 'InodeRecord', 'WindowRecord', 'PlacedChunkRecord'])
+  t.same(ofFile, [
+    'DentryRecord',
+    'InodeRecord',
+    'XattrRecord',
+    'WindowRecord',
+    'PlacedChunkRecord',
+  ])
   t.same(
     all[2]?.servers.map(({ id }) => id).sort((a, b) => a - b),
     [1, 2],
   )
   const text = reveal(`/${folder}/${file}`)
   t.match(text, /chunkserver-2 \(rack-[01]\)/)
-  for (const name of [...names, target]) t.notOk(text.includes(name))
+  for (const name of secrets) t.notOk(text.includes(name))
   const missing = runDfs('dfs', ['reveal', '/nothing', '--profile', profile])
   t.match(missing, { status: 1, stderr: /notFound/ })
 
@@ -98,7 +108,7 @@ t.test('reveal prints the stored bytes, and none of them is plaintext', async (t
     stored.some((bytes) => bytes.includes('rack-1')),
     'the search finds what is there',
   )
-  for (const name of [...names, target]) {
+  for (const name of secrets) {
     t.notOk(
       stored.some((bytes) => bytes.includes(name)),
       name,
