@@ -40,7 +40,7 @@ import { noMounts, startCluster } from '../support/cluster.ts'
 import { shrink } from '../support/shrink.ts'
 
 const seed = Number(process.env['DFS_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
-const steps = Number(process.env['DFS_TEST_STEPS'] ?? 2_000)
+const steps = Number(process.env['DFS_TEST_STEPS'] ?? 3_000)
 const compareEvery = 100
 /** How often a failing walk is repeated to find what of it matters. */
 const shrinkAttemptsMax = 300

@@ -9,7 +9,7 @@ mkdir home packages project
 dependencies=
 for n in $(seq 12); do
   mkdir -p "packages/p$n/lib"
-  for m in $(seq 60); do echo "module.exports = $m" > "packages/p$n/lib/$m.js"; done
+  for m in $(seq 15); do echo "module.exports = $m" > "packages/p$n/lib/$m.js"; done
   echo "{\"name\":\"p$n\",\"version\":\"1.0.0\",\"main\":\"lib/$n.js\",\"bin\":{\"run-p$n\":\"bin.js\"}}" > "packages/p$n/package.json"
   printf '#!/usr/bin/env node\nconsole.log(require("./lib/%d.js"))\n' "$n" > "packages/p$n/bin.js"
   (cd "packages/p$n" && npm pack --silent --pack-destination .. > /dev/null)
