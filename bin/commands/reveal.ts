@@ -42,6 +42,8 @@ function fieldsOf({ table, value }: StoredRecord): object {
       return codecs.DentryRecord.decode(value)
     case 'InodeRecord':
       return codecs.InodeRecord.decode(value)
+    case 'XattrRecord':
+      return codecs.XattrRecord.decode(value)
     case 'WindowRecord':
       return codecs.WindowRecord.decode(value)
     case 'PlacedChunkRecord':

@@ -51,6 +51,7 @@ t.test('reveal prints the stored bytes, and none of them is plaintext', async (t
   await write(fs, `/${folder}/${file}`, large)
   await write(fs, `/${folder}/${small}`, little)
   await fs.symlink(target, `/${folder}/${link}`, OWNER)
+  await fs.setXattr(`/${folder}/${small}`, 'user.telling-name', Buffer.from('a value'), 'create')
   await mounted.close()
 
   const reveal = (path: string, ...more: string[]): string => {
@@ -69,7 +70,8 @@ t.test('reveal prints the stored bytes, and none of them is plaintext', async (t
   const all = [shown('/'), ...names.map((name, i) => shown(i === 0 ? name : `${folder}/${name}`))]
   const [root, ofFolder, ofFile, ofSmall, ofLink] = all.map(tablesOf)
   t.same(root, ['InodeRecord'])
-  for (const given of [ofFolder, ofSmall, ofLink]) t.same(given, ['DentryRecord', 'InodeRecord'])
+  for (const given of [ofFolder, ofLink]) t.same(given, ['DentryRecord', 'InodeRecord'])
+  t.same(ofSmall, ['DentryRecord', 'InodeRecord', 'XattrRecord'], 'with its extended attributes')
   t.same(ofFile, ['DentryRecord', 'InodeRecord', 'WindowRecord', 'PlacedChunkRecord'])
   t.same(
     all[2]?.servers.map(({ id }) => id).sort((a, b) => a - b),

@@ -38,6 +38,7 @@ export const reveal: Query<RevealRequest, RevealResponse> = {
     if (firstWindow === 0) {
       if (parent !== 0) await add(txn, records, 'DentryRecord', keys.dentry(parent, token))
       await add(txn, records, 'InodeRecord', keys.inode(inode))
+      await add(txn, records, 'XattrRecord', keys.xattr(inode))
     }
     if (!isFile(record)) return { records, servers: [], nextWindow: 0 }
     const { to } = ranges.windows(record.content)
