@@ -126,6 +126,14 @@ export const methods = {
     responseBytesMax: 16 * LARGE,
   }),
 
+  /** Served by clients. */
+  recallLease: method(80, 'recallLease', meta.RecallLeaseRequest, meta.Empty),
+  grantLease: method(81, 'grantLease', meta.GrantLeaseRequest, meta.Empty),
+  inodeNumbers: method(82, 'inodeNumbers', meta.InodeNumbersRequest, meta.InodeNumbersResponse),
+  birth: method(83, 'birth', meta.BirthRequest, meta.InodeResponse, logged),
+  /** The session is over; its holds, its answers and its lease go. */
+  endSession: method(84, 'endSession', meta.Empty, meta.Empty),
+
   join: method(100, 'join', cluster.JoinRequest, cluster.JoinResponse),
   register: method(101, 'register', cluster.RegisterRequest, cluster.RegisterResponse),
   heartbeat: method(102, 'heartbeat', cluster.HeartbeatRequest, cluster.HeartbeatResponse, {

@@ -7,8 +7,11 @@ import type { Method } from '../../schema/rpc/api.ts'
 import type { Operation, ServerAddress } from '../../schema/generated/common.ts'
 import type { ChunkLocation, NewChunk } from '../../schema/generated/metadata.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
+import type { Lease } from './lease.ts'
 
 export interface MetadataSession {
+  /** Another one after the server has ended it. */
+  readonly id: number
   readonly userId: number
   readonly rootInode: number
   readonly rootKey: InodeKey
@@ -16,12 +19,16 @@ export interface MetadataSession {
   /** Replicas of a chunk that must be durable before a commit may name it. */
   readonly writeQuorum: number
 
+  /** The lease of the user's tree: whether what was cached may be trusted. */
+  readonly lease: Pick<Lease, 'term' | 'fresh' | 'onRecall'>
+
   /** A method that is harmless to repeat: repeated after a lost connection until its deadline. */
   read<Q, R>(method: Method<Q, R>, request: Q): Promise<R>
 
   /**
    * A logged method: gets an operation id and is repeated with the same id after a lost connection,
-   * so that it takes effect exactly once or fails.
+   * so that it takes effect exactly once or fails. `request` is read when it is
+   * sent, anew for each attempt.
    */
   mutate<Q extends { operation: Operation }, R>(
     method: Method<Q, R>,

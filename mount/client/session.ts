@@ -14,6 +14,7 @@ import { methods } from '../../schema/methods.ts'
 import type { Peer } from '../../schema/quic/api.ts'
 import type { Dialer } from '../../schema/quic/dialer.ts'
 import type { CallOptions, Connection, Log, Method } from '../../schema/rpc/api.ts'
+import { MethodTable } from '../../schema/rpc/method-table.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { NONCE_BYTES } from '../../schema/wire/session-proof.ts'
@@ -23,6 +24,7 @@ import { unwrapRootKey } from './account.ts'
 import type { MetadataSession } from './api.ts'
 import { Device } from './device.ts'
 import { Holds } from './holds.ts'
+import { Lease } from './lease.ts'
 import { Liveness } from './liveness.ts'
 import { Operations, type OpenOperation } from './operations.ts'
 import { isAnswer, mayPass, outcomeUnknown } from './outcomes.ts'
@@ -51,6 +53,7 @@ interface Opened {
 }
 
 export class Session implements MetadataSession {
+  readonly lease = new Lease()
   readonly #profile: Profile
   readonly #device: Device
   readonly #log: Log
@@ -75,6 +78,7 @@ export class Session implements MetadataSession {
       addresses: profile.addresses,
       serverName: metadataServerName,
       caPem: profile.caPem,
+      service: this.#service(),
       onConnected: async (connection) => this.#openOn(connection),
       log,
     })
@@ -98,6 +102,10 @@ export class Session implements MetadataSession {
       await session.close()
       throw error
     }
+  }
+
+  get id(): number {
+    return this.#session
   }
 
   get userId(): number {
@@ -176,6 +184,7 @@ export class Session implements MetadataSession {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return
     await this.#holds.close()
+    await this.#end()
     this.#closing.abort()
     this.#liveness.stop()
     await this.#peer.close()
@@ -189,8 +198,11 @@ export class Session implements MetadataSession {
 
   async #call<Q, R>(method: Method<Q, R>, request: Q, options?: CallOptions): Promise<R> {
     this.#liveness.began()
+    const sentMs = performance.now()
     try {
-      return await this.#peer.call(method, request, options)
+      const response = await this.#peer.call(method, request, options)
+      this.lease.heard(sentMs)
+      return response
     } finally {
       this.#liveness.ended()
     }
@@ -211,7 +223,11 @@ export class Session implements MetadataSession {
     if (operation.uncertain && this.#operations.outlivedSession(operation)) {
       throw new DfsError('cancelled', 'the server ended the session meanwhile')
     }
-    const wired = { ...request, operation: this.#operations.wire(operation) } as unknown as Q
+    // Over the request, not a copy of it: the call may wait for a connection, and what the request
+    // names of our lease is what it is by then.
+    const wired = Object.create(request, {
+      operation: { value: this.#operations.wire(operation) },
+    }) as Q
     try {
       const response = await this.#call(method, wired, {
         deadlineMs: Math.max(1, Math.min(leftMs, method.deadlineMs)),
@@ -237,6 +253,31 @@ export class Session implements MetadataSession {
     return this.#peer.connection?.call(methods.release, { inodes }, { deadlineMs: CLOSE_MS })
   }
 
+  /** What the server asks of us. */
+  #service(): MethodTable {
+    const service = new MethodTable()
+    service.handle(methods.recallLease, async ({ lease }) => {
+      await this.lease.recalled(lease)
+      return {}
+    })
+    service.handle(methods.grantLease, ({ lease }) => {
+      this.lease.granted(lease)
+      return {}
+    })
+    return service
+  }
+
+  /** Lets the server end the session at once instead of after its grace. */
+  async #end(): Promise<void> {
+    const { connection } = this.#peer
+    if (connection === undefined || this.#opened === undefined) return
+    await connection
+      .call(methods.endSession, {}, { deadlineMs: CLOSE_MS })
+      .catch((error: unknown) => {
+        this.#log.debug({ err: error }, 'the session was not ended; the server will do it')
+      })
+  }
+
   /** Runs on each new connection before anything else does. */
   async #openOn(connection: Connection): Promise<void> {
     const { device, cluster } = this.#profile
@@ -252,6 +293,7 @@ export class Session implements MetadataSession {
       this.#log.error({ held: held.length }, 'more holds than can be announced to the server')
       held.length = HELD_ANNOUNCED_MAX
     }
+    const sentMs = performance.now()
     const response = await connection.call(methods.openSession, {
       device,
       signature: this.#device.prove({ ...challenge, device }),
@@ -259,7 +301,11 @@ export class Session implements MetadataSession {
       held,
     })
     this.#accept(response)
-    void connection.closed.then(async () => this.#reconnect())
+    this.lease.opened(response, sentMs)
+    void connection.closed.then(async () => {
+      this.lease.disconnected()
+      await this.#reconnect()
+    })
   }
 
   #accept(response: OpenSessionResponse): void {

@@ -35,7 +35,7 @@ interface Changed {
 
 /** Returns the verified inode after the change. Throws `versionConflict` when others never rest. */
 export function changeAttributes(
-  context: Pick<Context, 'session' | 'verifier'>,
+  context: Pick<Context, 'session' | 'verifier' | 'leased'>,
   found: Found,
   change: AttributeChange,
   path: string,
@@ -53,7 +53,7 @@ export function changeAttributes(
 
 /** As {@link changeAttributes}, for any change; `make` runs again when somebody else was faster. */
 export async function changeSealed(
-  { session, verifier }: Pick<Context, 'session' | 'verifier'>,
+  { session, verifier, leased }: Pick<Context, 'session' | 'verifier' | 'leased'>,
   { inode: found, key }: Found,
   path: string,
   make: (current: Inode) => Changed | Promise<Changed>,
@@ -63,6 +63,7 @@ export async function changeSealed(
     const { attributes, ...rest } = await make(current)
     const { seal: _, ...plain } = attributes
     const started = verifier.start()
+    const pending = leased.change([], [current.inode])
     try {
       const { inode } = await session.mutate(methods.setAttributes, {
         inode: current.inode,
@@ -70,9 +71,12 @@ export async function changeSealed(
         ...rest,
       })
       verifier.verify(inode, key, started, path)
+      pending.inode(inode)
       return inode
     } catch (error) {
       if (!(error instanceof DfsError) || error.code !== 'versionConflict') throw error
+    } finally {
+      pending.end()
     }
     const again = verifier.start()
     const { inode } = await session.read(methods.getInode, { inode: current.inode, hold: false })
@@ -80,6 +84,15 @@ export async function changeSealed(
     current = inode
   }
   throw new DfsError('versionConflict', `${path}: others change it all the time; try again`)
+}
+
+/** Attributes after a change that is not sealed yet and has no version of its own. */
+export function changedUnborn(
+  attributes: Attributes,
+  change: AttributeChange,
+): Omit<Attributes, 'seal'> {
+  const { seal: _, ...plain } = changed(attributes, change)
+  return plain
 }
 
 function changed(attributes: Attributes, change: AttributeChange): Attributes {

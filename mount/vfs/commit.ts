@@ -273,12 +273,14 @@ function sealed(file: SharedFile, attributes: Attributes): Attributes {
  * commit must be made anew.
  */
 export async function send(file: SharedFile, body: CommitBody): Promise<Inode | undefined> {
-  const { session, verifier } = file.context
+  const { session, verifier, leased } = file.context
   const { committed } = file
   const started = verifier.start()
+  const change = leased.change([], [body.inode])
   try {
     const { inode } = await session.mutate(methods.commit, body)
     verifier.verify(inode, committed.key, started, file.path)
+    change.inode(inode)
     return inode
   } catch (error) {
     if (!(error instanceof DfsError) || !outcomeOpen(error)) throw error
@@ -287,6 +289,8 @@ export async function send(file: SharedFile, body: CommitBody): Promise<Inode | 
     if (sameDigest(inode.attributes.seal, body.attributes.seal)) return inode
     if (error.code === 'versionConflict') return undefined
     throw error
+  } finally {
+    change.end()
   }
 }
 

@@ -7,6 +7,7 @@ import type { BlockCache } from './block-cache.ts'
 import type { BlockFetcher } from './block-fetcher.ts'
 import type { ChunkLocations } from './chunk-locations.ts'
 import type { InodeVerifier } from './inode-verifier.ts'
+import type { LeasedTree } from './leased-tree.ts'
 import type { WriteBudget } from './write-budget.ts'
 
 export interface Context {
@@ -17,5 +18,6 @@ export interface Context {
   readonly cache: BlockCache
   readonly fetcher: BlockFetcher
   readonly locations: ChunkLocations
+  readonly leased: LeasedTree
   readonly budget: WriteBudget
 }

@@ -10,17 +10,22 @@ import { InodeKey } from '../crypto/inode-key.ts'
 import type { DirectoryEntry, Owner } from './api.ts'
 import { openedInline } from './committed-content.ts'
 import type { Context } from './context.ts'
+import type { Dentry } from './dentry-cache.ts'
+import { ABSENT } from './leased-tree.ts'
 import { digestOf, EMPTY_CONTENT_DIGEST } from './manifest.ts'
 import type { OpenFiles } from './open-files.ts'
 import { componentsOf } from './path.ts'
 import { KIND, PERMISSION_BITS, statOf } from './stat.ts'
 import type { Found, Parent, Tree } from './tree.ts'
+import type { UnbornFiles } from './unborn-files.ts'
 
 /** How often a rename starts over because the name means another inode by now. */
 const CONFLICTS_MAX = 16
 const NO_BYTES = new Uint8Array(0)
 /** Entries of one page of a listing. */
 const PAGE_ENTRIES = 512
+/** Entries of the largest directory that is remembered whole. */
+const NAMES_LEARNT_MAX = 65_536
 
 interface NewInode {
   readonly kind: number
@@ -36,39 +41,47 @@ export class DirectoryOperations {
   readonly #context: Context
   readonly #tree: Tree
   readonly #files: OpenFiles
+  readonly #unborn: UnbornFiles
 
-  constructor(context: Context, tree: Tree, files: OpenFiles) {
+  constructor(context: Context, tree: Tree, files: OpenFiles, unborn: UnbornFiles) {
     this.#context = context
     this.#tree = tree
     this.#files = files
+    this.#unborn = unborn
   }
 
   /** Makes an inode under a new name. With `hold` the session holds it. */
   async create(path: string, { hold = false, ...from }: NewInode): Promise<Found> {
-    const { session, verifier } = this.#context
+    const { session, verifier, leased } = this.#context
     const { directory, name } = await this.#tree.parentOf(path)
+    const parent = directory.inode.inode
+    // The server must know if the name is taken.
+    await this.#unborn.settle(({ birth }) => birth?.parent === parent && birth.name === name)
     const key = InodeKey.generate()
     const { token, entry } = directory.key.sealEntry(name, { kind: from.kind, key })
     const { attributes, inline } = newInode(key, from)
     const started = verifier.start()
-    const { inode } = await session.mutate(methods.create, {
-      parent: directory.inode.inode,
-      token,
-      entry,
-      attributes,
-      inline,
-      hold,
-    })
-    if (hold) session.held(inode.inode)
+    const change = leased.change([[parent, name]], [parent])
     try {
-      verifier.verify(inode, key, started, path)
-    } catch (error) {
-      if (hold) session.release(inode.inode)
-      throw error
+      const request = { parent, token, entry, attributes, inline, hold }
+      const { inode, parent: after } = await session.mutate(methods.create, request)
+      if (hold) session.held(inode.inode)
+      try {
+        verifier.verify(inode, key, started, path)
+        verifyParent(this.#context, { directory, after, started, path })
+      } catch (error) {
+        if (hold) session.release(inode.inode)
+        throw error
+      }
+      const dentry = { token, entry, kind: from.kind, inode: inode.inode, key }
+      this.#tree.dentries.set(parent, name, dentry)
+      change.name(parent, name, dentry)
+      change.inode(after)
+      change.made(inode, from.kind === KIND.directory)
+      return { inode, key }
+    } finally {
+      change.end()
     }
-    const dentry = { token, entry, kind: from.kind, inode: inode.inode, key }
-    this.#tree.dentries.set(directory.inode.inode, name, dentry)
-    return { inode, key }
   }
 
   /** Throws `nameTooLong` for a target longer than symbolic links can hold. */
@@ -90,7 +103,8 @@ export class DirectoryOperations {
   }
 
   async link(existing: string, path: string): Promise<void> {
-    const { session, verifier } = this.#context
+    const { session, verifier, leased } = this.#context
+    await this.#unborn.settle()
     const [found, parent] = await both(this.#tree.resolve(existing), this.#tree.parentOf(path))
     const { kind } = found.inode.attributes
     if (kind === KIND.directory) {
@@ -99,33 +113,54 @@ export class DirectoryOperations {
     const { directory, name } = parent
     const { token, entry } = directory.key.sealEntry(name, { kind, key: found.key })
     const started = verifier.start()
-    const { inode } = await session.mutate(methods.link, {
-      inode: found.inode.inode,
-      parent: directory.inode.inode,
-      token,
-      entry,
-    })
-    verifier.verify(inode, found.key, started, path)
-    this.#files.learn(inode)
+    const parentInode = directory.inode.inode
+    const change = leased.change([[parentInode, name]], [parentInode, found.inode.inode])
+    try {
+      const { inode, parent: after } = await session.mutate(methods.link, {
+        inode: found.inode.inode,
+        parent: parentInode,
+        token,
+        entry,
+      })
+      verifier.verify(inode, found.key, started, path)
+      verifyParent(this.#context, { directory, after, started, path })
+      this.#files.learn(inode)
+      change.name(parentInode, name, { token, entry, kind, inode: inode.inode, key: found.key })
+      change.inode(inode)
+      change.inode(after)
+    } finally {
+      change.end()
+    }
   }
 
   /** unlink, or rmdir with `directory`. */
   async remove(path: string, directory: boolean): Promise<void> {
-    const { session, verifier } = this.#context
+    const { session, verifier, leased } = this.#context
+    await this.#unborn.settle()
     const parent = await this.#tree.parentOf(path)
     const { inode: parentInode } = parent.directory.inode
     const token = parent.directory.key.token(parent.name)
+    const known = leased.lookup(parentInode, parent.name)
+    const child = known === undefined || known === ABSENT ? undefined : known.inode
     const started = verifier.start()
-    const { inode } = await session.mutate(methods.unlink, {
-      parent: parentInode,
-      token,
-      directory,
-    })
-    this.#tree.dentries.delete(parentInode, parent.name)
-    this.#learnVerified(inode, started)
+    const inodes = child === undefined ? [parentInode] : [parentInode, child]
+    const change = leased.change([[parentInode, parent.name]], inodes)
+    try {
+      const request = { parent: parentInode, token, directory }
+      const { inode, parent: after } = await session.mutate(methods.unlink, request)
+      this.#tree.dentries.delete(parentInode, parent.name)
+      verifyParent(this.#context, { directory: parent.directory, after, started, path })
+      change.name(parentInode, parent.name, ABSENT)
+      change.inode(after)
+      change.forget(inode.inode)
+      this.#learnVerified(inode, started)
+    } finally {
+      change.end()
+    }
   }
 
   async rename(from: string, to: string): Promise<void> {
+    await this.#unborn.settle()
     for (let conflicts = 0; ; conflicts++) {
       const [source, target] = await both(this.#source(from), this.#tree.parentOf(to))
       try {
@@ -140,15 +175,23 @@ export class DirectoryOperations {
 
   /** Entries page by page; a page that holds one that does not verify throws `notAuthentic`. */
   async *pages(path: string): AsyncGenerator<DirectoryEntry[]> {
-    const { session, verifier, log } = this.#context
+    const { session, leased, log } = this.#context
     const found = await this.#tree.resolve(path)
     if (found.inode.attributes.kind !== KIND.directory) {
       throw new DfsError('notDirectory', `${path} is no directory`)
     }
     const directory = { inode: found.inode.inode, key: found.key }
+    const known = this.#knownEntries(directory.inode)
+    if (known !== undefined) {
+      if (known.length > 0) yield known
+      return
+    }
+    await this.#unborn.settle()
+    const whole = leased.ask()
+    const names = new Set<string>()
     let after: Uint8Array = NO_BYTES
     for (let more = true; more;) {
-      const started = verifier.start()
+      const asking = this.#tree.ask()
       const response = await session.read(methods.list, {
         directory: directory.inode,
         after,
@@ -163,8 +206,9 @@ export class DirectoryOperations {
         }
         after = token
         try {
-          const { name } = this.#tree.open(directory, undefined, { token, entry, inode }, started)
+          const { name } = this.#tree.open(directory, undefined, { token, entry, inode }, asking)
           page.push({ name, stat: this.#statOf(inode) })
+          if (names.size < NAMES_LEARNT_MAX) names.add(name)
         } catch (error) {
           if (error instanceof DfsError) {
             log.error({ path, inode: inode.inode, cause: error.message }, 'a bad directory entry')
@@ -175,6 +219,23 @@ export class DirectoryOperations {
       more = response.more && response.entries.length > 0
       if (page.length > 0) yield page
     }
+    if (names.size < NAMES_LEARNT_MAX) leased.learnNames(whole, directory.inode, names)
+  }
+
+  /** All entries of a directory, when they are known under the lease. */
+  #knownEntries(directory: number): DirectoryEntry[] | undefined {
+    const { leased } = this.#context
+    const names = leased.names(directory)
+    if (names === undefined) return undefined
+    const entries: DirectoryEntry[] = []
+    for (const name of names) {
+      const dentry = leased.lookup(directory, name)
+      const inode =
+        dentry === undefined || dentry === ABSENT ? undefined : leased.inode(dentry.inode)
+      if (inode === undefined) return undefined
+      entries.push({ name, stat: this.#statOf(inode) })
+    }
+    return entries
   }
 
   async #source(path: string): Promise<{ parent: Parent; child: Found }> {
@@ -187,26 +248,52 @@ export class DirectoryOperations {
     target: Parent,
     path: string,
   ): Promise<void> {
-    const { session, verifier } = this.#context
+    const { session, verifier, leased } = this.#context
     const { kind } = child.inode.attributes
     const { token, entry } = target.directory.key.sealEntry(target.name, { kind, key: child.key })
     const fromParent = parent.directory.inode.inode
     const toParent = target.directory.inode.inode
+    const { inode } = child.inode
+    const there = leased.lookup(toParent, target.name)
     const started = verifier.start()
-    const response = await session.mutate(methods.rename, {
-      fromParent,
-      fromToken: parent.directory.key.token(parent.name),
-      toParent,
-      toToken: token,
-      entry,
-      noReplace: false,
-      inode: child.inode.inode,
-    })
-    verifier.verify(response.inode, child.key, started, path)
-    this.#tree.dentries.delete(fromParent, parent.name)
-    this.#tree.dentries.delete(toParent, target.name)
-    this.#files.learn(response.inode)
-    if (response.replaced !== undefined) this.#learnVerified(response.replaced, started)
+    const change = leased.change(
+      [
+        [fromParent, parent.name],
+        [toParent, target.name],
+      ],
+      distinct([fromParent, toParent, inode, ...(isDentry(there) ? [there.inode] : [])]),
+    )
+    try {
+      const response = await session.mutate(methods.rename, {
+        fromParent,
+        fromToken: parent.directory.key.token(parent.name),
+        toParent,
+        toToken: token,
+        entry,
+        noReplace: false,
+        inode,
+      })
+      verifier.verify(response.inode, child.key, started, path)
+      const ends = { started, path }
+      verifyParent(this.#context, { ...ends, ...parent, after: response.fromParent })
+      verifyParent(this.#context, { ...ends, ...target, after: response.toParent })
+      this.#tree.dentries.delete(fromParent, parent.name)
+      this.#tree.dentries.delete(toParent, target.name)
+      this.#files.learn(response.inode)
+      if (response.toParent !== undefined) {
+        change.name(fromParent, parent.name, ABSENT)
+        change.name(toParent, target.name, { token, entry, kind, inode, key: child.key })
+        change.inode(response.fromParent)
+        change.inode(response.toParent)
+      }
+      change.inode(response.inode)
+      if (response.replaced !== undefined) {
+        change.forget(response.replaced.inode)
+        this.#learnVerified(response.replaced, started)
+      }
+    } finally {
+      change.end()
+    }
   }
 
   /** An inode that lost a name: of interest only to those who have it open. */
@@ -222,6 +309,29 @@ export class DirectoryOperations {
     return statOf(inode, this.#files.file(inode.inode)?.file.localChanges)
   }
 }
+
+/** A directory after one of its entries changed is as authentic as any inode. */
+function verifyParent(
+  { verifier }: Context,
+  answer: {
+    readonly directory: Found
+    readonly after: Inode | undefined
+    readonly started: number
+    readonly path: string
+  },
+): void {
+  const { directory, after, started, path } = answer
+  if (after === undefined) return
+  if (after.inode !== directory.inode.inode) {
+    throw new DfsError('notAuthentic', `${path}: the server told of another directory`)
+  }
+  verifier.verify(after, directory.key, started, path)
+}
+
+const isDentry = (known: Dentry | typeof ABSENT | undefined): known is Dentry =>
+  known !== undefined && known !== ABSENT
+
+const distinct = (inodes: readonly number[]): number[] => [...new Set(inodes)]
 
 /** Both answers; when one fails, the other is waited for, so that nothing goes on unseen. */
 async function both<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {

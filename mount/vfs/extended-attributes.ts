@@ -38,13 +38,13 @@ export function isKeptXattr(name: string): boolean {
 }
 
 export class ExtendedAttributes {
-  readonly #context: Pick<Context, 'session' | 'verifier'>
+  readonly #context: Pick<Context, 'session' | 'verifier' | 'leased'>
   readonly #opened = new LRUCache<number, Opened>({
     maxSize: CACHE_BYTES,
     sizeCalculation: ({ bytes }) => bytes + ENTRY_BYTES,
   })
 
-  constructor(context: Pick<Context, 'session' | 'verifier'>) {
+  constructor(context: Pick<Context, 'session' | 'verifier' | 'leased'>) {
     this.#context = context
   }
 

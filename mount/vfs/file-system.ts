@@ -19,7 +19,7 @@ import type {
   Target,
   XattrMode,
 } from './api.ts'
-import { changeAttributes, type AttributeChange } from './attribute-changes.ts'
+import type { AttributeChange } from './attribute-changes.ts'
 import { BlockCache } from './block-cache.ts'
 import { BlockFetcher } from './block-fetcher.ts'
 import { ChunkLocations } from './chunk-locations.ts'
@@ -27,12 +27,14 @@ import { Compactor } from './compaction.ts'
 import type { Context } from './context.ts'
 import { DentryCache } from './dentry-cache.ts'
 import { DirectoryOperations, isBelow } from './directory-operations.ts'
-import { ExtendedAttributes } from './extended-attributes.ts'
+import { InodeChanges } from './inode-changes.ts'
+import { InodeNumbers } from './inode-numbers.ts'
 import { InodeVerifier } from './inode-verifier.ts'
+import { LeasedTree } from './leased-tree.ts'
 import { OpenFiles, type OpenHandle } from './open-files.ts'
-import type { SharedFile } from './shared-file.ts'
 import { KIND, kindOfMode, statOf } from './stat.ts'
 import { Tree, type Found } from './tree.ts'
+import { UnbornFiles } from './unborn-files.ts'
 import { DIRTY_BYTES_MAX, WriteBudget } from './write-budget.ts'
 
 const CACHE_BYTES_DEFAULT = 256 * 1_024 * 1_024
@@ -64,8 +66,9 @@ class SealedFileSystem implements FileSystem {
   readonly #context: Context
   readonly #tree: Tree
   readonly #files: OpenFiles
+  readonly #unborn: UnbornFiles
   readonly #directories: DirectoryOperations
-  readonly #xattrs: ExtendedAttributes
+  readonly #changes: InodeChanges
   readonly #compactor = new Compactor()
   readonly #readOnly: boolean
   readonly #saving: NodeJS.Timeout
@@ -83,13 +86,24 @@ class SealedFileSystem implements FileSystem {
       cache,
       fetcher: new BlockFetcher(chunks, cache, log),
       locations: new ChunkLocations(),
+      leased: new LeasedTree(session.lease),
       budget: new WriteBudget(DIRTY_BYTES_MAX),
     }
     this.#readOnly = readOnly ?? false
-    this.#tree = new Tree(session, verifier, new DentryCache())
-    this.#files = new OpenFiles(this.#context, this.#compactor)
-    this.#directories = new DirectoryOperations(this.#context, this.#tree, this.#files)
-    this.#xattrs = new ExtendedAttributes(this.#context)
+    this.#tree = new Tree(this.#context, new DentryCache(), async (inode) => {
+      await this.#unborn.settle(inode === undefined ? undefined : ({ id }) => id === inode)
+    })
+    const numbers = new InodeNumbers(session, log)
+    this.#unborn = new UnbornFiles(this.#context, this.#tree, numbers)
+    session.lease.onRecall(async () => this.#unborn.settle())
+    this.#files = new OpenFiles(this.#context, this.#compactor, this.#unborn)
+    this.#directories = new DirectoryOperations(
+      this.#context,
+      this.#tree,
+      this.#files,
+      this.#unborn,
+    )
+    this.#changes = new InodeChanges(this.#context, this.#tree, this.#files, this.#unborn)
     this.#saving = setInterval(() => {
       void this.#files.saveOlderThan(SAVE_AFTER_MS)
     }, SAVE_CHECK_MS)
@@ -103,8 +117,17 @@ class SealedFileSystem implements FileSystem {
 
   async statHandle(handle: Handle): Promise<Stat> {
     const { file } = this.#files.get(handle)
-    // While we write it, we know best; else somebody else may have changed it.
-    if (!file.hasChanges) await file.committed.refresh()
+    // While we write it, we know best; else, without the lease, somebody may have changed it.
+    if (!file.hasChanges) {
+      const { leased } = this.#context
+      const known = leased.inode(file.id)
+      if (known !== undefined) file.committed.adopt(known)
+      else {
+        const asked = leased.ask()
+        await file.committed.refresh()
+        leased.learnInode(asked, file.committed.inode)
+      }
+    }
     return statOf(file.committed.inode, file.localChanges)
   }
 
@@ -129,6 +152,8 @@ class SealedFileSystem implements FileSystem {
   async create(path: string, mode: number, flags: number, owner: Owner): Promise<Handle> {
     this.#refuseReadOnly()
     try {
+      const unborn = await this.#createUnborn(path, mode, flags, owner)
+      if (unborn !== undefined) return unborn
       const from = { kind: KIND.file, mode, owner, hold: true }
       const found = await this.#directories.create(path, from)
       return await this.#openFound(found, path, flags)
@@ -241,20 +266,21 @@ class SealedFileSystem implements FileSystem {
   }
 
   async getXattr(target: Target, name: string): Promise<Uint8Array> {
-    return this.#xattrs.get(await this.#found(target), name, String(target))
+    return this.#changes.getXattr(target, name)
   }
 
   async listXattrs(target: Target): Promise<string[]> {
-    return this.#xattrs.list(await this.#found(target), String(target))
+    return this.#changes.listXattrs(target)
   }
 
   async setXattr(target: Target, name: string, value: Uint8Array, mode: XattrMode): Promise<void> {
-    const given = { name, value: new Uint8Array(value), mode }
-    await this.#changeXattrs(target, (found) => this.#xattrs.set(found, given, String(target)))
+    this.#refuseReadOnly()
+    await this.#changes.setXattr(target, name, value, mode)
   }
 
   async removeXattr(target: Target, name: string): Promise<void> {
-    await this.#changeXattrs(target, (found) => this.#xattrs.remove(found, name, String(target)))
+    this.#refuseReadOnly()
+    await this.#changes.removeXattr(target, name)
   }
 
   async statfs(): Promise<StoreSize> {
@@ -293,6 +319,23 @@ class SealedFileSystem implements FileSystem {
     }
   }
 
+  /** A new file for writing, when it need not be made at the server yet. */
+  async #createUnborn(
+    path: string,
+    mode: number,
+    flags: number,
+    owner: Owner,
+  ): Promise<Handle | undefined> {
+    // Who only reads never flushes: the file must be there when it was made.
+    if ((flags & (constants.O_WRONLY | constants.O_RDWR)) === 0) return undefined
+    let handle: Handle | undefined
+    await this.#unborn.make(path, { mode, owner }, (found) => {
+      handle = this.#files.open(found, path, flags)
+      return this.#files.get(handle).file
+    })
+    return handle
+  }
+
   async #openFound(found: Found, path: string, flags: number): Promise<Handle> {
     const { kind } = found.inode.attributes
     try {
@@ -315,42 +358,7 @@ class SealedFileSystem implements FileSystem {
 
   async #change(path: string, change: AttributeChange): Promise<void> {
     this.#refuseReadOnly()
-    const found = await this.#tree.resolve(path)
-    await this.#changeFound(found, async (current, file) => {
-      const inode = await changeAttributes(this.#context, current, change, path)
-      if (change.mtime !== undefined) file?.changes.setMtime(change.mtime)
-      return inode
-    })
-  }
-
-  async #changeXattrs(target: Target, change: (found: Found) => Promise<Inode>): Promise<void> {
-    this.#refuseReadOnly()
-    await this.#changeFound(await this.#found(target), change)
-  }
-
-  /** Changes what is sealed of an inode; `file` is there if it is open here. */
-  async #changeFound(
-    found: Found,
-    change: (current: Found, file?: SharedFile) => Promise<Inode>,
-  ): Promise<void> {
-    const open = this.#files.file(found.inode.inode)
-    if (open === undefined) {
-      await change(found)
-      return
-    }
-    const { file } = open
-    await file.versions.run(async () => {
-      // The newest version that is known here: a commit may have ended while we waited.
-      const { inode, key } = file.committed
-      file.committed.adopt(await change({ inode, key }, file))
-    })
-  }
-
-  async #found(target: Target): Promise<Found> {
-    if (typeof target === 'string') return this.#tree.resolve(target)
-    const { committed } = this.#files.get(target).file
-    await committed.refresh()
-    return committed
+    await this.#changes.change(path, change)
   }
 
   #writable(handle: Handle): OpenHandle {
@@ -363,7 +371,8 @@ class SealedFileSystem implements FileSystem {
   #statOf(inode: Inode): Stat {
     const open = this.#files.file(inode.inode)
     if (open === undefined) return statOf(inode)
-    open.file.committed.adopt(inode)
+    // What the server does not know yet, the file itself knows best.
+    if (open.file.birth === undefined) open.file.committed.adopt(inode)
     return statOf(open.file.committed.inode, open.file.localChanges)
   }
 

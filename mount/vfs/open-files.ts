@@ -15,6 +15,7 @@ import { FileReader } from './file-reader.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { SharedFile } from './shared-file.ts'
 import type { Found } from './tree.ts'
+import type { UnbornFiles } from './unborn-files.ts'
 import { WriteBack } from './write-back.ts'
 
 const ACCESS_MODE = 3
@@ -43,6 +44,7 @@ export interface OpenHandle extends OpenFile {
 export class OpenFiles {
   readonly #context: Context
   readonly #compactor: Compactor
+  readonly #unborn: UnbornFiles
   readonly #files = new Map<number, OpenFile>()
   readonly #handles = new Map<Handle, OpenHandle>()
   /** Content of closed files, so that opening them again asks for no extents. */
@@ -52,9 +54,10 @@ export class OpenFiles {
   })
   #nextHandle = 1
 
-  constructor(context: Context, compactor: Compactor) {
+  constructor(context: Context, compactor: Compactor, unborn: UnbornFiles) {
     this.#context = context
     this.#compactor = compactor
+    this.#unborn = unborn
   }
 
   get files(): Iterable<OpenFile> {
@@ -133,7 +136,7 @@ export class OpenFiles {
 
   /** Lets go of every inode that is still held; the handles are of no use afterwards. */
   releaseAll(): void {
-    for (const { file } of this.#handles.values()) this.#context.session.release(file.id)
+    for (const { file } of this.#handles.values()) this.#release(file)
     this.#handles.clear()
     this.#files.clear()
   }
@@ -162,7 +165,7 @@ export class OpenFiles {
 
   #begin(inode: Inode, key: InodeKey, path: string): OpenFile {
     const file = new SharedFile(this.#context, this.#contentOf(inode, key), path)
-    const writeBack = new WriteBack(file, this.#compactor)
+    const writeBack = new WriteBack(file, this.#compactor, this.#unborn)
     const reader = new FileReader(file, async () => writeBack.commit())
     const open = { file, reader, writeBack }
     this.#files.set(file.id, open)
@@ -177,9 +180,14 @@ export class OpenFiles {
     return same ? known : new CommittedContent(this.#context, inode, key)
   }
 
+  #release(file: SharedFile): void {
+    // What was never born was never held.
+    if (file.birth === undefined) this.#context.session.release(file.id)
+  }
+
   #letGo({ file, writeBack }: OpenFile): void {
     file.references--
-    this.#context.session.release(file.id)
+    this.#release(file)
     if (file.references > 0) return
     if (file.hasChanges) {
       const { id, path } = file
@@ -188,6 +196,7 @@ export class OpenFiles {
         { inode: id, path, bytes, cause: file.lastFailure?.message },
         'a file was closed and what was written to it could not be saved: it is lost',
       )
+      this.#unborn.drop(file)
       writeBack.abandon()
     }
     writeBack.dispose()

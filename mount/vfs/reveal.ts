@@ -10,6 +10,7 @@ import { DfsError } from '../../schema/wire/status.ts'
 import type { MetadataSession } from '../client/api.ts'
 import { DentryCache } from './dentry-cache.ts'
 import { InodeVerifier } from './inode-verifier.ts'
+import { LeasedTree } from './leased-tree.ts'
 import { componentsOf } from './path.ts'
 import { Tree } from './tree.ts'
 
@@ -26,7 +27,10 @@ export async function revealPath(
   path: string,
   log: Log,
 ): Promise<Revealed> {
-  const tree = new Tree(session, new InodeVerifier(log), new DentryCache())
+  const leased = new LeasedTree(session.lease)
+  const context = { session, verifier: new InodeVerifier(log), leased }
+  // This one holds nothing back.
+  const tree = new Tree(context, new DentryCache(), async () => undefined)
   const { inode } = (await tree.resolve(path)).inode
   let [parent, token]: [number, Uint8Array] = [0, new Uint8Array(0)]
   if (componentsOf(path).length > 0) {

@@ -11,6 +11,7 @@ import type { Context } from './context.ts'
 import { DirtyRanges } from './dirty-ranges.ts'
 import { PromiseQueue } from './promise-queue.ts'
 import type { LocalChanges } from './stat.ts'
+import type { Birth } from './unborn-files.ts'
 
 export class SharedFile {
   readonly context: Context
@@ -19,6 +20,8 @@ export class SharedFile {
   readonly dirty = new DirtyRanges()
   /** Commits and changes of attributes take turns: each builds on the version before. */
   readonly versions = new PromiseQueue()
+  /** Set while the server does not know the file. */
+  birth: Birth | undefined
   /** Where it was opened, for log lines. */
   readonly path: string
   /** Handles that are open. */
@@ -45,7 +48,7 @@ export class SharedFile {
   }
 
   get hasChanges(): boolean {
-    return this.dirty.bytes > 0 || !this.changes.isEmpty
+    return this.dirty.bytes > 0 || !this.changes.isEmpty || this.birth !== undefined
   }
 
   /** What stat(2) must show over what the server says; undefined when nothing was changed here. */

@@ -1,8 +1,9 @@
 /**
  * From paths to inodes: walks the sealed tree, opens and checks every entry on the way.
  *
- * What was seen before serves only to compute all tokens of a path in advance, so that one request
- * asks for the whole of it; the answer decides. Where it differs, the walk goes on from there. So
+ * Under the lease of the tree, what is known of it answers. Else what was seen before serves only to
+ * compute all tokens of a path in advance, so that one request asks for the whole of it; the answer
+ * decides. Where it differs, the walk goes on from there. So
  * two mounts of one tree always see each other's names. Symbolic links are left to the caller.
  */
 import type { Inode } from '../../schema/generated/common.ts'
@@ -12,7 +13,9 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { MetadataSession } from '../client/api.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
+import type { Context } from './context.ts'
 import type { Dentry, DentryCache } from './dentry-cache.ts'
+import { ABSENT, type Asked as LeaseAsked, type LeasedTree } from './leased-tree.ts'
 import type { InodeVerifier, RequestStart } from './inode-verifier.ts'
 import { componentsOf } from './path.ts'
 import { KIND } from './stat.ts'
@@ -49,11 +52,22 @@ export class Tree {
   readonly dentries: DentryCache
   readonly #session: MetadataSession
   readonly #verifier: InodeVerifier
+  readonly #leased: LeasedTree
+  readonly #settle: (inode?: number) => Promise<void>
 
-  constructor(session: MetadataSession, verifier: InodeVerifier, dentries: DentryCache) {
+  /**
+   * `settle` makes the server know one inode, or all, that only this mount knows; it does not throw.
+   */
+  constructor(
+    { session, verifier, leased }: Pick<Context, 'session' | 'verifier' | 'leased'>,
+    dentries: DentryCache,
+    settle: (inode?: number) => Promise<void>,
+  ) {
     this.#session = session
     this.#verifier = verifier
+    this.#leased = leased
     this.dentries = dentries
+    this.#settle = settle
   }
 
   /**
@@ -81,7 +95,7 @@ export class Tree {
     directory: { readonly inode: number; readonly key: InodeKey },
     name: string | undefined,
     { token, entry, inode }: { token: Buffer; entry: Uint8Array; inode: Inode },
-    started: RequestStart,
+    { started, asked }: Asking,
   ): Found & { readonly name: string } {
     const known = name === undefined ? undefined : this.dentries.get(directory.inode, name)
     if (name !== undefined && known !== undefined && Buffer.compare(known.entry, entry) === 0) {
@@ -90,6 +104,8 @@ export class Tree {
         throw new DfsError('notAuthentic', detail)
       }
       this.#verifier.verify(inode, known.key, started, name)
+      this.#leased.learnName(asked, directory.inode, name, known)
+      this.#leased.learnInode(asked, inode)
       return { inode, key: known.key, name }
     }
     const opened = directory.key.openEntry(token, entry)
@@ -104,11 +120,44 @@ export class Tree {
     const key = known !== undefined && sameKey(known, opened.key) ? known.key : opened.key
     const dentry = { token, entry, kind: opened.kind, inode: inode.inode, key }
     this.dentries.set(directory.inode, opened.name, dentry)
+    this.#leased.learnName(asked, directory.inode, opened.name, dentry)
+    this.#leased.learnInode(asked, inode)
     return { inode, key, name: opened.name }
+  }
+
+  /** To be called before a request whose answer is given to {@link open}. */
+  ask(): Asking {
+    return { started: this.#verifier.start(), asked: this.#leased.ask() }
+  }
+
+  /** What is known under the lease; undefined when the server must be asked. */
+  #known({ names, path }: Walk): Found | undefined {
+    const { rootInode, rootKey } = this.#session
+    const leased = this.#leased
+    if (leased.fresh === undefined) return undefined
+    let at: { inode: number; key: InodeKey; kind: number } = {
+      inode: rootInode,
+      key: rootKey,
+      kind: KIND.directory,
+    }
+    for (const [depth, name] of names.entries()) {
+      if (at.kind !== KIND.directory) {
+        throw new DfsError('notDirectory', `${path}: ${names[depth - 1]} is no directory`)
+      }
+      const dentry = leased.lookup(at.inode, name)
+      if (dentry === undefined) return undefined
+      if (dentry === ABSENT) throw new DfsError('notFound', `${path} does not exist`)
+      at = dentry
+    }
+    const inode = leased.inode(at.inode)
+    return inode === undefined ? undefined : { inode, key: at.key }
   }
 
   async #walk(walk: Walk): Promise<Found> {
     const { rootInode, rootKey } = this.#session
+    const known = this.#known(walk)
+    if (known !== undefined) return walk.hold ? this.#holdKnown(walk, known) : known
+    await this.#settle()
     let base = { inode: rootInode, key: rootKey }
     let depth = 0
     for (let restarts = 0; restarts < RESTARTS_MAX + walk.names.length; restarts++) {
@@ -131,7 +180,7 @@ export class Tree {
   ): Promise<Step> {
     const asked = this.#tokens(walk.names, base, depth)
     const complete = depth + asked.length === walk.names.length
-    const started = this.#verifier.start()
+    const asking = this.ask()
     const response = await this.#session.read(methods.resolve, {
       base: base.inode,
       tokens: asked.length === 1 ? (asked[0]?.token ?? NO_BYTES) : concat(asked),
@@ -139,7 +188,7 @@ export class Tree {
     })
     const held = walk.hold && complete && response.entries.length === asked.length
     try {
-      const step = this.#accept(walk, { base, depth, asked, response, started })
+      const step = this.#accept(walk, { base, depth, asked, response, asking })
       if (held && step.depth < walk.names.length) this.#undoHold(response)
       return { ...step, held }
     } catch (error) {
@@ -154,28 +203,29 @@ export class Tree {
   /** Checks an answer; how far it leads, at least one name further. */
   #accept(
     walk: Walk,
-    asking: {
+    answered: {
       readonly base: { readonly inode: number; readonly key: InodeKey }
       readonly depth: number
       readonly asked: readonly Asked[]
       readonly response: ResolveResponse
-      readonly started: RequestStart
+      readonly asking: Asking
     },
   ): Omit<Step, 'held'> {
-    const { base, asked, response, started } = asking
+    const { base, asked, response, asking } = answered
     const { entries } = response
     if (entries.length > asked.length || response.base.inode !== base.inode) {
       throw new DfsError('notAuthentic', `${walk.path}: the answer is not to what was asked`)
     }
-    this.#verifier.verify(response.base, base.key, started, walk.path)
+    this.#verifier.verify(response.base, base.key, asking.started, walk.path)
+    this.#leased.learnInode(asking.asked, response.base)
     let found: Found = { inode: response.base, key: base.key }
-    let { depth } = asking
+    let { depth } = answered
     for (const [index, entry] of entries.entries()) {
       const ask = asked[index]
       invariant(ask !== undefined, 'as many answers as questions at most')
       // The token was computed with the key of what the directory was last time.
       if (ask.directory !== found.inode.inode) return { found, depth }
-      const child = this.#openAt(walk, found, ask, entry, started)
+      const child = this.#openAt(walk, found, ask, entry, asking)
       depth++
       if (ask.expected !== undefined && ask.expected.key !== child.key) {
         return { found: child, depth }
@@ -189,6 +239,7 @@ export class Tree {
       throw new DfsError('notDirectory', `${walk.path}: ${walk.names[depth - 1]} is no directory`)
     }
     this.dentries.delete(found.inode.inode, missing.name)
+    this.#leased.learnName(asking.asked, found.inode.inode, missing.name, ABSENT)
     throw new DfsError('notFound', `${walk.path} does not exist`)
   }
 
@@ -197,13 +248,13 @@ export class Tree {
     directory: Found,
     { name, token }: Asked,
     { entry, inode }: ResolvedEntry,
-    started: RequestStart,
+    asking: Asking,
   ): Found {
     if (directory.inode.attributes.kind !== KIND.directory) {
       throw new DfsError('notAuthentic', `${walk.path}: the server found a name in no directory`)
     }
     const at = { inode: directory.inode.inode, key: directory.key }
-    return this.open(at, name, { token, entry, inode }, started)
+    return this.open(at, name, { token, entry, inode }, asking)
   }
 
   /** What to ask for from `depth` on: names whose directory is known, and so its key. */
@@ -226,6 +277,25 @@ export class Tree {
     return asked
   }
 
+  /** Holds an inode that is known under the lease. */
+  async #holdKnown({ path }: Walk, { inode: { inode }, key }: Found): Promise<Found> {
+    await this.#settle(inode)
+    const { started, asked } = this.ask()
+    const response = await this.#session.read(methods.getInode, { inode, hold: true })
+    this.#session.held(inode)
+    try {
+      if (response.inode.inode !== inode) {
+        throw new DfsError('notAuthentic', `${path}: the answer is not to what was asked`)
+      }
+      this.#verifier.verify(response.inode, key, started, path)
+    } catch (error) {
+      this.#session.release(inode)
+      throw error
+    }
+    this.#leased.learnInode(asked, response.inode)
+    return { inode: response.inode, key }
+  }
+
   /** A found inode that the request did not hold, since it took more than one. */
   async #hold({ found, held }: Step): Promise<void> {
     const { inode } = found.inode
@@ -238,6 +308,12 @@ export class Tree {
     this.#session.held(inode)
     this.#session.release(inode)
   }
+}
+
+/** When something was asked for: what its answer may not be older than. */
+export interface Asking {
+  readonly started: RequestStart
+  readonly asked: LeaseAsked
 }
 
 interface Asked {

@@ -8,12 +8,15 @@
  */
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
+import { mtimeOf, type Layer } from './change-stack.ts'
 import { ChunkPacker } from './chunk-packer.ts'
 import { commitLayer } from './commit.ts'
 import type { Compactor } from './compaction.ts'
 import type { Segment } from './dirty-ranges.ts'
+import { digestOf } from './manifest.ts'
 import { PromiseQueue } from './promise-queue.ts'
 import type { SharedFile } from './shared-file.ts'
+import type { BirthContent, UnbornFiles } from './unborn-files.ts'
 
 /** Bytes written in a row before they are sent while the application still writes. */
 const STREAM_BYTES_MIN = 512 * 1_024
@@ -29,6 +32,7 @@ const FROZEN_LAYERS_MAX = 2
 export class WriteBack {
   readonly #file: SharedFile
   readonly #compactor: Compactor
+  readonly #unborn: UnbornFiles
   readonly #drains = new PromiseQueue()
   readonly #finishing = new Set<ChunkPacker>()
   #packer: ChunkPacker | undefined
@@ -36,9 +40,10 @@ export class WriteBack {
   #continuing: number | undefined
   #streaming = false
 
-  constructor(file: SharedFile, compactor: Compactor) {
+  constructor(file: SharedFile, compactor: Compactor, unborn: UnbornFiles) {
     this.#file = file
     this.#compactor = compactor
+    this.#unborn = unborn
   }
 
   /**
@@ -205,6 +210,13 @@ export class WriteBack {
   async #commitFrozen(): Promise<void> {
     const file = this.#file
     await file.versions.run(async () => {
+      try {
+        await this.#beBorn()
+      } catch (error) {
+        this.#failed(error)
+        if (!mayPass(error)) this.abandon()
+        return
+      }
       for (let layer = file.changes.oldest; layer !== undefined; layer = file.changes.oldest) {
         try {
           await commitLayer(file, layer, this.#compactor)
@@ -218,6 +230,20 @@ export class WriteBack {
       if (!file.hasChanges) file.changedSinceMs = 0
     })
     this.#compactor.consider(file)
+  }
+
+  /** Makes the server know the file: with its content when that is small, else while chunks are stored. */
+  async #beBorn(): Promise<void> {
+    const file = this.#file
+    if (file.birth === undefined) return
+    const layer = file.changes.oldest
+    if (layer?.inline !== undefined && file.birth.running === undefined) {
+      await this.#unborn.bear(file, birthContent(file, layer, layer.inline))
+      file.changes.dropOldest()
+      return
+    }
+    const chunks = [...(layer?.chunks.values() ?? [])]
+    await Promise.all([this.#unborn.bear(file), ...chunks.map(async (chunk) => chunk.outcome)])
   }
 
   #failed(error: unknown): void {
@@ -253,6 +279,12 @@ function mayPass(error: unknown): boolean {
 function fits(packer: ChunkPacker, segment: Segment, window: number | undefined): boolean {
   if (packer.closed || packer.room < segment.length) return false
   return window === undefined || packer.window === window
+}
+
+function birthContent(file: SharedFile, layer: Layer, plain: Buffer): BirthContent {
+  const inline = file.committed.key.sealInline(plain)
+  const contentDigest = digestOf(inline)
+  return { inline, size: plain.length, mtime: mtimeOf(layer), contentDigest }
 }
 
 function inlineContent(file: SharedFile, length: number): Buffer {

@@ -137,6 +137,66 @@ export function getAddUserResponse(r: Reader, t: number): AddUserResponse {
 
 export const AddUserResponse: Codec<AddUserResponse> = codec('AddUserResponse', putAddUserResponse, getAddUserResponse)
 
+/**
+ * As create, of a regular file that the client made earlier and held back: under a number of its own,
+ * with the content that it has by now.
+ */
+export interface BirthRequest {
+  operation: Operation
+  /** Of the numbers given to this session. */
+  inode: number
+  parent: number
+  token: Uint8Array
+  entry: Uint8Array
+  attributes: Attributes
+  inline: Uint8Array
+  hold: boolean
+  /**
+   * The lease under which it was made, if that has not ended in good order: then a server at which
+   * it does not hold any more refuses with `staleLease`. Else 0.
+   */
+  lease: number
+  /** Nanoseconds; 0 for now. */
+  atime: bigint
+}
+
+export function putBirthRequest(b: Encoder, v: BirthRequest): number {
+  const operation = putOperation(b, v.operation)
+  const token = b.bytes(v.token)
+  const entry = b.bytes(v.entry)
+  const attributes = putAttributes(b, v.attributes)
+  const inline = b.bytes(v.inline)
+  b.startObject(10)
+  b.addFieldU64(1, v.inode, 0)
+  b.addFieldU64(2, v.parent, 0)
+  b.addFieldInt8(7, v.hold ? 1 : 0, 0)
+  b.addFieldU64(8, v.lease, 0)
+  b.addFieldInt64(9, v.atime, 0n)
+  b.addFieldOffset(0, operation, 0)
+  b.addFieldOffset(3, token, 0)
+  b.addFieldOffset(4, entry, 0)
+  b.addFieldOffset(5, attributes, 0)
+  b.addFieldOffset(6, inline, 0)
+  return b.endObject()
+}
+
+export function getBirthRequest(r: Reader, t: number): BirthRequest {
+  return {
+    operation: r.required(r.field(t, 0), getOperation),
+    inode: r.u64Field(t, 1),
+    parent: r.u64Field(t, 2),
+    token: r.byteVector(r.field(t, 3)),
+    entry: r.byteVector(r.field(t, 4)),
+    attributes: r.required(r.field(t, 5), getAttributes),
+    inline: r.byteVector(r.field(t, 6)),
+    hold: r.boolField(t, 7),
+    lease: r.u64Field(t, 8),
+    atime: r.i64Field(t, 9),
+  }
+}
+
+export const BirthRequest: Codec<BirthRequest> = codec('BirthRequest', putBirthRequest, getBirthRequest)
+
 export interface ChallengeRequest {
   device: number
 }
@@ -553,20 +613,83 @@ export function getGetInodeRequest(r: Reader, t: number): GetInodeRequest {
 
 export const GetInodeRequest: Codec<GetInodeRequest> = codec('GetInodeRequest', putGetInodeRequest, getGetInodeRequest)
 
+/** From server to client: the session is the only one of its user again and holds this lease. */
+export interface GrantLeaseRequest {
+  lease: number
+}
+
+export function putGrantLeaseRequest(b: Encoder, v: GrantLeaseRequest): number {
+  b.startObject(1)
+  b.addFieldU64(0, v.lease, 0)
+  return b.endObject()
+}
+
+export function getGrantLeaseRequest(r: Reader, t: number): GrantLeaseRequest {
+  return {
+    lease: r.u64Field(t, 0),
+  }
+}
+
+export const GrantLeaseRequest: Codec<GrantLeaseRequest> = codec('GrantLeaseRequest', putGrantLeaseRequest, getGrantLeaseRequest)
+
+export interface InodeNumbersRequest {
+}
+
+export function putInodeNumbersRequest(b: Encoder, _v: InodeNumbersRequest): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getInodeNumbersRequest(r: Reader, _t: number): InodeNumbersRequest {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const InodeNumbersRequest: Codec<InodeNumbersRequest> = codec('InodeNumbersRequest', putInodeNumbersRequest, getInodeNumbersRequest)
+
+/** Numbers that nobody has had and only this session may give to new files, in `birth`. */
+export interface InodeNumbersResponse {
+  first: number
+  count: number
+}
+
+export function putInodeNumbersResponse(b: Encoder, v: InodeNumbersResponse): number {
+  b.startObject(2)
+  b.addFieldU64(0, v.first, 0)
+  b.addFieldInt32(1, v.count, 0)
+  return b.endObject()
+}
+
+export function getInodeNumbersResponse(r: Reader, t: number): InodeNumbersResponse {
+  return {
+    first: r.u64Field(t, 0),
+    count: r.u32Field(t, 1),
+  }
+}
+
+export const InodeNumbersResponse: Codec<InodeNumbersResponse> = codec('InodeNumbersResponse', putInodeNumbersResponse, getInodeNumbersResponse)
+
+/** `parent` is the directory after a change of its entries. */
 export interface InodeResponse {
   inode: Inode
+  parent?: Inode | undefined
 }
 
 export function putInodeResponse(b: Encoder, v: InodeResponse): number {
   const inode = putInode(b, v.inode)
-  b.startObject(1)
+  const parent = v.parent === undefined ? 0 : putInode(b, v.parent)
+  b.startObject(2)
   b.addFieldOffset(0, inode, 0)
+  b.addFieldOffset(1, parent, 0)
   return b.endObject()
 }
 
 export function getInodeResponse(r: Reader, t: number): InodeResponse {
   return {
     inode: r.required(r.field(t, 0), getInode),
+    parent: r.optional(r.field(t, 1), getInode),
   }
 }
 
@@ -889,15 +1012,22 @@ export interface OpenSessionResponse {
   /** Replicas that the cluster keeps of a chunk, and how many must be durable before a commit. */
   replicas: number
   writeQuorum: number
+  /** The lease of the user's tree that this session holds; 0: none. */
+  lease: number
+  /** Differs after each start of the server: leases of an earlier start ended with it. */
+  boot: Uint8Array
 }
 
 export function putOpenSessionResponse(b: Encoder, v: OpenSessionResponse): number {
   const account = putAccount(b, v.account)
-  b.startObject(4)
+  const boot = b.bytes(v.boot)
+  b.startObject(6)
   b.addFieldU64(0, v.session, 0)
   b.addFieldInt32(2, v.replicas, 0)
   b.addFieldInt32(3, v.writeQuorum, 0)
+  b.addFieldU64(4, v.lease, 0)
   b.addFieldOffset(1, account, 0)
+  b.addFieldOffset(5, boot, 0)
   return b.endObject()
 }
 
@@ -907,6 +1037,8 @@ export function getOpenSessionResponse(r: Reader, t: number): OpenSessionRespons
     account: r.required(r.field(t, 1), getAccount),
     replicas: r.u32Field(t, 2),
     writeQuorum: r.u32Field(t, 3),
+    lease: r.u64Field(t, 4),
+    boot: r.byteVector(r.field(t, 5)),
   }
 }
 
@@ -1141,6 +1273,28 @@ export function getReadXattrsResponse(r: Reader, t: number): ReadXattrsResponse 
 export const ReadXattrsResponse: Codec<ReadXattrsResponse> = codec('ReadXattrsResponse', putReadXattrsResponse, getReadXattrsResponse)
 
 /**
+ * From server to client. The answer says that the client trusts nothing it has cached any more and
+ * that what it held back has been sent.
+ */
+export interface RecallLeaseRequest {
+  lease: number
+}
+
+export function putRecallLeaseRequest(b: Encoder, v: RecallLeaseRequest): number {
+  b.startObject(1)
+  b.addFieldU64(0, v.lease, 0)
+  return b.endObject()
+}
+
+export function getRecallLeaseRequest(r: Reader, t: number): RecallLeaseRequest {
+  return {
+    lease: r.u64Field(t, 0),
+  }
+}
+
+export const RecallLeaseRequest: Codec<RecallLeaseRequest> = codec('RecallLeaseRequest', putRecallLeaseRequest, getRecallLeaseRequest)
+
+/**
  * Proves the recovery code on this connection (schema/wire/session-proof.ts), after a challenge.
  * Answered with an Account whose master key is wrapped by the code.
  */
@@ -1359,14 +1513,20 @@ export const RenameRequest: Codec<RenameRequest> = codec('RenameRequest', putRen
 export interface RenameResponse {
   inode: Inode
   replaced?: Inode | undefined
+  fromParent?: Inode | undefined
+  toParent?: Inode | undefined
 }
 
 export function putRenameResponse(b: Encoder, v: RenameResponse): number {
   const inode = putInode(b, v.inode)
   const replaced = v.replaced === undefined ? 0 : putInode(b, v.replaced)
-  b.startObject(2)
+  const fromParent = v.fromParent === undefined ? 0 : putInode(b, v.fromParent)
+  const toParent = v.toParent === undefined ? 0 : putInode(b, v.toParent)
+  b.startObject(4)
   b.addFieldOffset(0, inode, 0)
   b.addFieldOffset(1, replaced, 0)
+  b.addFieldOffset(2, fromParent, 0)
+  b.addFieldOffset(3, toParent, 0)
   return b.endObject()
 }
 
@@ -1374,6 +1534,8 @@ export function getRenameResponse(r: Reader, t: number): RenameResponse {
   return {
     inode: r.required(r.field(t, 0), getInode),
     replaced: r.optional(r.field(t, 1), getInode),
+    fromParent: r.optional(r.field(t, 2), getInode),
+    toParent: r.optional(r.field(t, 3), getInode),
   }
 }
 
@@ -1917,18 +2079,22 @@ export const UnlinkRequest: Codec<UnlinkRequest> = codec('UnlinkRequest', putUnl
 /** The inode that lost this name, as it is now (nlink 0 when it is gone or only held open). */
 export interface UnlinkResponse {
   inode: Inode
+  parent?: Inode | undefined
 }
 
 export function putUnlinkResponse(b: Encoder, v: UnlinkResponse): number {
   const inode = putInode(b, v.inode)
-  b.startObject(1)
+  const parent = v.parent === undefined ? 0 : putInode(b, v.parent)
+  b.startObject(2)
   b.addFieldOffset(0, inode, 0)
+  b.addFieldOffset(1, parent, 0)
   return b.endObject()
 }
 
 export function getUnlinkResponse(r: Reader, t: number): UnlinkResponse {
   return {
     inode: r.required(r.field(t, 0), getInode),
+    parent: r.optional(r.field(t, 1), getInode),
   }
 }
 

@@ -272,14 +272,18 @@ export interface SessionRecord {
   userId: number
   device: number
   opened: bigint
+  /** Inode numbers given to it, each range as its first and its end; the last few of them. */
+  inodeNumbers: number[]
 }
 
 export function putSessionRecord(b: Encoder, v: SessionRecord): number {
-  b.startObject(4)
+  const inodeNumbers = b.numbers64(v.inodeNumbers)
+  b.startObject(5)
   b.addFieldU64(0, v.session, 0)
   b.addFieldInt32(1, v.userId, 0)
   b.addFieldInt32(2, v.device, 0)
   b.addFieldInt64(3, v.opened, 0n)
+  b.addFieldOffset(4, inodeNumbers, 0)
   return b.endObject()
 }
 
@@ -289,6 +293,7 @@ export function getSessionRecord(r: Reader, t: number): SessionRecord {
     userId: r.u32Field(t, 1),
     device: r.u32Field(t, 2),
     opened: r.i64Field(t, 3),
+    inodeNumbers: r.numbers64(r.field(t, 4)),
   }
 }
 

@@ -55,6 +55,12 @@ export const limits = {
   chunksPerRequestMax: 64,
   /** Replicas of one chunk. */
   replicasMax: 8,
+  /**
+   * Milliseconds that the holder of a lease has to answer its recall before it loses the lease. Less
+   * than the deadline of those who wait for it. A holder that has not heard from the server for half
+   * as long trusts nothing it has cached.
+   */
+  leaseTermMs: 7_000,
   /** Bytes of a FlatBuffers message, either way, unless the method says less. */
   messageBytesMax: 1_048_576,
   /** Bytes of a host name or address with its port. */

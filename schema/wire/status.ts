@@ -52,6 +52,8 @@ export const STATUS = {
   notSupported: { wire: 2015, errno: 'ENOTSUP', retry: 'never' },
   noAttribute: { wire: 2016, errno: 'ENODATA', retry: 'never' },
   recordCorrupt: { wire: 2017, errno: 'EIO', retry: 'never' },
+  /** Made under a lease that was taken away before it was sent: others may have acted since. */
+  staleLease: { wire: 2018, errno: 'EIO', retry: 'never' },
   // Chunks.
   chunkMissing: { wire: 3000, errno: 'EIO', retry: 'elsewhere' },
   chunkCorrupt: { wire: 3001, errno: 'EIO', retry: 'elsewhere' },

@@ -5,6 +5,7 @@
 import * as opaque from '@serenity-kit/opaque'
 import { DfsError } from '../../schema/wire/status.ts'
 import { Holds } from './holds.ts'
+import { Leases } from './leases.ts'
 import { LoginLimits } from './login-limits.ts'
 import { PlanAges } from './plan-ages.ts'
 import { Purger } from './purger.ts'
@@ -36,7 +37,9 @@ export async function openServices(
   const topology = new Topology(clock)
   await loadServers(database, topology)
   const ids = await Sequence.open(database, 'sessions')
-  const sessions = new Sessions({ database, holds, ids, clock, log })
+  const leaseIds = await Sequence.open(database, 'leases')
+  const leases = new Leases({ nextId: () => leaseIds.tryTake(), log })
+  const sessions = new Sessions({ database, holds, leases, ids, clock, log })
   await sessions.load()
   const userRemoval = new UserRemoval({ database, purger, holds, log })
   await userRemoval.load()
@@ -50,6 +53,7 @@ export async function openServices(
     inodeIds: await Sequence.open(database, 'inodes'),
     chunkIds: await Sequence.open(database, 'chunks'),
     holds,
+    leases,
     sessions,
     topology,
     ticketKeys: await TicketKeys.open(database, clock),

@@ -12,12 +12,14 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { addDevice } from './operations/add-device.ts'
 import { addUser, createJoinToken, listUsers } from './operations/administration.ts'
+import { birth } from './operations/birth.ts'
 import { clusterStatus } from './operations/cluster-status.ts'
 import { commit } from './operations/commit.ts'
 import { create } from './operations/create.ts'
 import { listDevices, revokeDevice } from './operations/devices.ts'
 import { getInode } from './operations/get-inode.ts'
 import { heartbeat } from './operations/heartbeat.ts'
+import { inodeNumbers } from './operations/inode-numbers.ts'
 import { join } from './operations/join.ts'
 import { link } from './operations/link.ts'
 import { list } from './operations/list.ts'
@@ -92,20 +94,30 @@ function serveOwners(service: Service, services: Services): void {
 }
 
 function serveUsers(service: Service, services: Services): void {
-  for (const mutation of [create, link, unlink, rename, setAttributes, commit]) {
+  for (const mutation of [create, birth, link, unlink, rename, setAttributes, commit]) {
     serveMutation(service, mutation as Mutation<{ operation: OperationId }, unknown>, services)
   }
-  const inodes = [resolve, getInode, release, list, readXattrs]
-  const queries = [...inodes, plan, readWindows, reportChunk, reveal, statfs]
-  for (const query of queries) {
+  for (const query of [resolve, getInode, list, readWindows, readXattrs, reveal]) {
+    serveTreeQuery(service, query as Query<unknown, unknown>, services)
+  }
+  for (const query of [release, plan, reportChunk, statfs]) {
     serveQuery(service, query as Query<unknown, unknown>, services)
   }
+  service.handle(methods.inodeNumbers, (_q, { connection }) =>
+    inodeNumbers(callerOf(connection), services),
+  )
+  service.handle(methods.endSession, async (_q, { connection }) => {
+    await services.sessions.end(callerOf(connection).session)
+    return EMPTY
+  })
   service.handle(methods.clusterStatus, (_q, { connection }) => {
     if (connection.peer.name !== ADMIN_NAME) callerOf(connection)
     return clusterStatus(services)
   })
   service.handle(methods.readManifest, async (q, call) => {
-    const { inode, windowCount, bytes } = await readManifest(q, callerOf(call.connection), services)
+    const { inode, windowCount, bytes } = await whenAdmitted(call.connection, services, (caller) =>
+      readManifest(q, caller, services),
+    )
     call.respond({ inode, windowCount })
     await call.write(bytes)
     return undefined
@@ -120,6 +132,16 @@ function serveQuery<Q, R>(service: Service, query: Query<Q, R>, services: Servic
   })
 }
 
+/** A query that looks at the user's tree: it waits until no other session holds the tree's lease. */
+function serveTreeQuery<Q, R>(service: Service, query: Query<Q, R>, services: Services): void {
+  service.handle(query.method, (request, { connection }) => {
+    query.check?.(request)
+    return whenAdmitted(connection, services, (caller) =>
+      services.database.read((txn) => query.run(txn, request, caller, services)),
+    )
+  })
+}
+
 function serveMutation<Q extends { operation: OperationId }, R>(
   service: Service,
   mutation: Mutation<Q, R>,
@@ -128,9 +150,10 @@ function serveMutation<Q extends { operation: OperationId }, R>(
   const method: Method<Q, R> = mutation.method
   invariant(method.replay === 'logged', `${method.name} changes the store and is not logged`)
   service.handle(method, (request, { connection }) => {
-    const caller = callerOf(connection)
     mutation.check?.(request)
-    return replay(mutation, request, caller, services)
+    return whenAdmitted(connection, services, (caller) =>
+      replay(mutation, request, caller, services),
+    )
   })
 }
 
@@ -166,6 +189,18 @@ function serveOperator(service: Service, services: Services): void {
   serve(methods.deleteUser, async (q) => deleteUser(q, services).then(() => EMPTY))
   serve(methods.setQuota, async (q) => setQuota(q, services).then(() => EMPTY))
   serve(methods.revokeServer, (q) => revokeServer(q, services))
+}
+
+/** Runs `work` for the caller, once no other session of the user holds the lease of the tree. */
+function whenAdmitted<R>(
+  connection: Connection,
+  { leases }: Services,
+  work: (caller: Caller) => Promise<R>,
+): Promise<R> {
+  const caller = callerOf(connection)
+  const recalled = leases.enter(caller.session)
+  // The caller's session may have ended while it waited.
+  return recalled === undefined ? work(caller) : recalled.then(() => work(callerOf(connection)))
 }
 
 /** The user of the session that this connection carries. */

@@ -6,6 +6,7 @@ import type { UserRecord } from '../../schema/generated/records.ts'
 import type { Authority } from '../identity/certificates.ts'
 import type { Clock } from './clock.ts'
 import type { Holds } from './holds.ts'
+import type { Leases } from './leases.ts'
 import type { LoginLimits } from './login-limits.ts'
 import type { PlanAges } from './plan-ages.ts'
 import type { Purger } from './purger.ts'
@@ -36,6 +37,7 @@ export interface Services {
   readonly inodeIds: Sequence
   readonly chunkIds: Sequence
   readonly holds: Holds
+  readonly leases: Leases
   readonly sessions: Sessions
   readonly topology: Topology
   readonly ticketKeys: TicketKeys

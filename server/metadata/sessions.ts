@@ -10,6 +10,7 @@ import type { DeviceRecord, SessionRecord, UserRecord } from '../../schema/gener
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Clock } from './clock.ts'
 import type { Holds } from './holds.ts'
+import type { Leases } from './leases.ts'
 import { ReplyLog } from './reply-log.ts'
 import type { Database } from './store/database.ts'
 import { keys, ranges } from './store/keys.ts'
@@ -21,10 +22,12 @@ import type { Transaction } from './store/transaction.ts'
 export const SESSION_GRACE_MS = 60_000
 /** Sessions of one user, those without a connection included. */
 export const SESSIONS_PER_USER_MAX = 256
+/** Ranges of inode numbers that a session may still use: files wait for their birth for seconds. */
+const NUMBER_RANGES_MAX = 16
 const PAGE = 1_000
 
 export interface Session {
-  readonly record: SessionRecord
+  record: SessionRecord
   /** Set when a device takes it up. */
   replies: ReplyLog | undefined
   connection: Connection | undefined
@@ -45,6 +48,7 @@ export function whileOpen(txn: Transaction, session: Session): void {
 export interface SessionsOptions {
   readonly database: Database
   readonly holds: Holds
+  readonly leases: Leases
   readonly ids: Sequence
   readonly clock: Clock
   readonly log: Log
@@ -146,6 +150,32 @@ export class Sessions {
     return count
   }
 
+  /** The user's only session, when there is only one. */
+  soleOf(user: number): Session | undefined {
+    if (this.#countByUser.get(user) !== 1) return undefined
+    for (const session of this.#sessions.values()) {
+      if (session.record.userId === user) return session
+    }
+    return undefined
+  }
+
+  /** Remembers inode numbers as given to a session. */
+  async giveNumbers(session: Session, first: number, count: number): Promise<void> {
+    const inodeNumbers = [...session.record.inodeNumbers, first, first + count]
+    session.record = { ...session.record, inodeNumbers: inodeNumbers.slice(-2 * NUMBER_RANGES_MAX) }
+    const { record } = session
+    await this.#options.database.write({}, (txn) => {
+      if (session.ended) throw new DfsError('notLoggedIn', 'the session has ended; open a new one')
+      txn.guard(() => !session.ended)
+      txn.put(tables.sessions, keys.session(record.session), record)
+    })
+  }
+
+  /** Ends a session whose client is done with it. */
+  async end(session: Session): Promise<void> {
+    if (!session.ended) await this.#end(session, 'its client closed it')
+  }
+
   get size(): number {
     return this.#sessions.size
   }
@@ -171,6 +201,7 @@ export class Sessions {
       userId: user.userId,
       device: device.device,
       opened: clock.nowNs(),
+      inodeNumbers: [],
     }
     const session = this.#put(record)
     session.replies = new ReplyLog(record.session)
@@ -196,7 +227,7 @@ export class Sessions {
   }
 
   async #end(session: Session, why: string): Promise<void> {
-    const { database, holds, log } = this.#options
+    const { database, holds, leases, log } = this.#options
     const { session: id, userId, device } = session.record
     session.ended = true
     holds.drop(id)
@@ -205,6 +236,7 @@ export class Sessions {
     // Somebody else may have ended it meanwhile.
     if (!this.#sessions.delete(id)) return
     this.#countByUser.set(userId, (this.#countByUser.get(userId) ?? 1) - 1)
+    leases.ended(session, this.soleOf(userId))
     log.info({ session: id, user: userId, device }, `session ended: ${why}`)
   }
 }

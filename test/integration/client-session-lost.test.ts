@@ -90,7 +90,8 @@ async function openSession(t: Test): Promise<{ session: Session; server: Forgetf
     server.connections++
     server.held.push(held)
     const { nextSession: session, user: userId } = server
-    return { session, account: { ...account, userId }, replicas: 2, writeQuorum: 2 }
+    const lease = { lease: 0, boot: Buffer.alloc(16) }
+    return { session, account: { ...account, userId }, replicas: 2, writeQuorum: 2, ...lease }
   })
   service.handle(methods.statfs, () => ({
     totalBytes: 1,

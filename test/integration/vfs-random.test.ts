@@ -17,6 +17,8 @@ const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
 const OWNER = { uid: 1, gid: 2 }
 const MIB = 1_048_576
 const OPEN_MAX = 8
+/** Steps between visits of another mount. */
+const VISIT_STEPS = 100
 const NAMES = ['a', 'b', 'c', 'dé', 'e e']
 
 /** mulberry32: small, and the same on every machine. */
@@ -395,15 +397,23 @@ function equalBytes(got: Buffer, expected: Buffer, position: number): void {
   throw new Error(`bytes ${position + at} to ${position + end}: ${one} instead of ${other}`)
 }
 
-async function lockStep(t: Test, store: StoreProcesses, seed: number): Promise<void> {
-  const mounts: Mounted[] = [await store.mount(), await store.mount({ cacheBytes: 4 * MIB })]
-  const run = new Run(
-    seed,
-    mounts.map(({ fs }) => fs),
-  )
+/** `visits`: one mount, which holds the lease but for when another one comes by. */
+async function lockStep(
+  t: Test,
+  store: StoreProcesses,
+  seed: number,
+  visits = false,
+): Promise<void> {
+  const mounts: Mounted[] = [await store.mount()]
+  if (!visits) mounts.push(await store.mount({ cacheBytes: 4 * MIB }))
+  const all = mounts.map(({ fs }) => fs)
+  const run = new Run(seed, visits ? [...all, ...all] : all)
   let step = 0
   try {
-    for (; step < STEPS; step++) await run.step()
+    for (; step < STEPS; step++) {
+      await run.step()
+      if (visits && step % VISIT_STEPS === 0) await visit(store)
+    }
     await run.compareAll()
     t.pass(`${STEPS} steps from seed ${seed}`)
   } catch (error) {
@@ -424,9 +434,24 @@ async function lockStep(t: Test, store: StoreProcesses, seed: number): Promise<v
   for (const mount of mounts) await mount.close()
 }
 
+/** Another mount looks at the tree, and goes. */
+async function visit(store: StoreProcesses): Promise<void> {
+  const visitor = await store.mount()
+  await visitor.fs.list('/')
+  await visitor.close()
+}
+
 t.setTimeout(3_600_000)
 
 void t.test('two mounts agree with a model at every step', async (t) => {
   const store = await startStore(t)
   await lockStep(t, store, SEED)
 })
+
+void t.test(
+  'a mount that holds the lease, and loses it now and then, agrees with a model',
+  async (t) => {
+    const store = await startStore(t)
+    await lockStep(t, store, SEED + 1, true)
+  },
+)

@@ -181,6 +181,12 @@ export class StoreProcesses {
     return join(this.dir, `chunkserver-${index + 1}`, 'chunks')
   }
 
+  /** The user's profile, for clients in other processes. */
+  get profile(): Profile {
+    if (this.#profile === undefined) throw new Error('the store was not started')
+    return this.#profile
+  }
+
   /** A client of its own with the file system over it; of the first user unless told otherwise. */
   async mount(
     options: Partial<FileSystemOptions> = {},

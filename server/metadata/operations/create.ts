@@ -46,14 +46,14 @@ export const create: Mutation<CreateRequest, InodeResponse> = {
     const record = newInode(id, { attributes, inline, owner: caller.user, parent, now })
     putNewInode(txn, record)
     txn.put(tables.dentries, dentryKey, { inode: id, entry })
-    putChangedDirectory(txn, directory, {
+    const changed = putChangedDirectory(txn, directory, {
       entries: 1,
       directories: isDirectory(record) ? 1 : 0,
       now,
     })
     addUserBytes(txn, caller, record.inode.allocatedBytes)
     if (hold) txn.afterDecision(() => services.holds.add(session, id))
-    return { inode: record.inode }
+    return { inode: record.inode, parent: changed }
   },
 }
 

@@ -38,8 +38,8 @@ export const link: Mutation<LinkRequest, InodeResponse> = {
     const linked = { ...record.inode, nlink: record.inode.nlink + 1, ctime: now }
     txn.put(tables.inodes, keys.inode(inode), { ...record, inode: linked })
     txn.put(tables.dentries, dentryKey, { inode, entry })
-    putChangedDirectory(txn, directory, { entries: 1, directories: 0, now })
-    return { inode: linked }
+    const changed = putChangedDirectory(txn, directory, { entries: 1, directories: 0, now })
+    return { inode: linked, parent: changed }
   },
 }
 

@@ -33,7 +33,7 @@ export async function openSession(
   connection: Connection,
   services: Services,
 ): Promise<OpenSessionResponse> {
-  const { database, policy, sessions } = services
+  const { database, policy, sessions, leases } = services
   const state = stateOf(connection)
   const nonce = state.challenge
   state.challenge = undefined
@@ -64,6 +64,8 @@ export async function openSession(
     account: accountOf(user, device.wrappedMasterKey),
     replicas: policy.replicas,
     writeQuorum: policy.writeQuorum,
+    lease: leases.opened(session, sessions.soleOf(user.userId) === session),
+    boot: leases.boot,
   }
 }
 

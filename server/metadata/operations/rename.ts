@@ -7,6 +7,7 @@
  * directories follow each other (they share a queue), and nothing else changes where a directory is.
  */
 import type { RenameRequest, RenameResponse } from '../../../schema/generated/metadata.ts'
+import type { Inode } from '../../../schema/generated/common.ts'
 import type { InodeRecord } from '../../../schema/generated/records.ts'
 import { methods } from '../../../schema/methods.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
@@ -63,8 +64,8 @@ export const rename: Mutation<RenameRequest, RenameResponse> = {
     const parent = isDirectory(source) ? toParent : source.parent
     txn.put(tables.inodes, keys.inode(request.inode), { ...source, inode: moved, parent })
     const replaced = target === undefined ? undefined : dropName(txn, target, { ...services, now })
-    putParents(txn, { from, to, source, target, now })
-    return { inode: moved, replaced: replaced?.inode }
+    const parents = putParents(txn, { from, to, source, target, now })
+    return { inode: moved, replaced: replaced?.inode, ...parents }
   },
 }
 
@@ -118,19 +119,24 @@ interface Move {
   readonly now: bigint
 }
 
-function putParents(txn: Transaction, { from, to, source, target, now }: Move): void {
+function putParents(
+  txn: Transaction,
+  { from, to, source, target, now }: Move,
+): { fromParent: Inode; toParent: Inode } {
   const directory = isDirectory(source) ? 1 : 0
   const replaced = target === undefined ? 0 : 1
   const replacedDirectory = target !== undefined && isDirectory(target) ? 1 : 0
   if (from === to) {
     const change = { entries: -replaced, directories: -replacedDirectory, now }
-    putChangedDirectory(txn, from, change)
-    return
+    const changed = putChangedDirectory(txn, from, change)
+    return { fromParent: changed, toParent: changed }
   }
-  putChangedDirectory(txn, from, { entries: -1, directories: -directory, now })
-  putChangedDirectory(txn, to, {
-    entries: 1 - replaced,
-    directories: directory - replacedDirectory,
-    now,
-  })
+  return {
+    fromParent: putChangedDirectory(txn, from, { entries: -1, directories: -directory, now }),
+    toParent: putChangedDirectory(txn, to, {
+      entries: 1 - replaced,
+      directories: directory - replacedDirectory,
+      now,
+    }),
+  }
 }

@@ -1,6 +1,7 @@
 /**
  * Reading the tree on behalf of a caller. What is not the caller's is answered as what is not there.
  */
+import type { Inode } from '../../../schema/generated/common.ts'
 import type { InodeRecord } from '../../../schema/generated/records.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { isDirectory } from '../inode-kinds.ts'
@@ -53,23 +54,22 @@ export async function entryInode(txn: Transaction, inode: number): Promise<Inode
   return record
 }
 
-/** Writes a directory whose entries changed, with its times and counts. */
+/** Writes a directory whose entries changed, with its times and counts; returns it. */
 export function putChangedDirectory(
   txn: Transaction,
   directory: InodeRecord,
   change: { readonly entries: number; readonly directories: number; readonly now: bigint },
-): void {
+): Inode {
   const { inode } = directory
   const directoryCount = inode.directoryCount + change.directories
-  txn.put(tables.inodes, keys.inode(inode.inode), {
-    ...directory,
-    inode: {
-      ...inode,
-      attributes: { ...inode.attributes, mtime: change.now },
-      ctime: change.now,
-      entryCount: inode.entryCount + change.entries,
-      directoryCount,
-      nlink: 2 + directoryCount,
-    },
-  })
+  const changed = {
+    ...inode,
+    attributes: { ...inode.attributes, mtime: change.now },
+    ctime: change.now,
+    entryCount: inode.entryCount + change.entries,
+    directoryCount,
+    nlink: 2 + directoryCount,
+  }
+  txn.put(tables.inodes, keys.inode(inode.inode), { ...directory, inode: changed })
+  return changed
 }

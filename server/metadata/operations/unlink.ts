@@ -34,12 +34,12 @@ export const unlink: Mutation<UnlinkRequest, UnlinkResponse> = {
     refuseUnlink(record, wantsDirectory)
     const now = clock.nowNs()
     txn.delete(tables.dentries, dentryKey)
-    putChangedDirectory(txn, directory, {
+    const changed = putChangedDirectory(txn, directory, {
       entries: -1,
       directories: isDirectory(record) ? -1 : 0,
       now,
     })
-    return { inode: dropName(txn, record, { holds, purger, now }).inode }
+    return { inode: dropName(txn, record, { holds, purger, now }).inode, parent: changed }
   },
 }
 

@@ -6,7 +6,9 @@ import t from 'tap'
 import { encodeXattrs } from '../../../../mount/crypto/extended-attributes.ts'
 import { InodeKey } from '../../../../mount/crypto/inode-key.ts'
 import type { MetadataSession } from '../../../../mount/client/api.ts'
+import { Lease } from '../../../../mount/client/lease.ts'
 import { ExtendedAttributes } from '../../../../mount/vfs/extended-attributes.ts'
+import { LeasedTree } from '../../../../mount/vfs/leased-tree.ts'
 import { InodeVerifier } from '../../../../mount/vfs/inode-verifier.ts'
 import { EMPTY_CONTENT_DIGEST } from '../../../../mount/vfs/manifest.ts'
 import type { Attributes, Inode } from '../../../../schema/generated/common.ts'
@@ -64,6 +66,8 @@ class Server {
   }
 
   readonly session: MetadataSession = {
+    id: 1,
+    lease: new Lease(),
     userId: 1,
     rootInode: 1,
     rootKey: key,
@@ -90,7 +94,12 @@ class Server {
   }
 
   client(): ExtendedAttributes {
-    return new ExtendedAttributes({ session: this.session, verifier: new InodeVerifier(log) })
+    const leased = new LeasedTree(this.session.lease)
+    return new ExtendedAttributes({
+      session: this.session,
+      verifier: new InodeVerifier(log),
+      leased,
+    })
   }
 
   get found(): { inode: Inode; key: InodeKey } {
@@ -142,7 +151,9 @@ for (const [what, lie] of lies) {
   t.test(`a server that ${what} is found out`, async (t) => {
     const server = new Server(old)
     server.replace(sealed('today'))
-    const context = { session: server.session, verifier: new InodeVerifier(log) }
+    const { session } = server
+    const leased = new LeasedTree(session.lease)
+    const context = { session, verifier: new InodeVerifier(log), leased }
     context.verifier.verify(server.inode, key, context.verifier.start(), 'f')
     server.lie = lie
     const client = new ExtendedAttributes(context)

@@ -11,11 +11,13 @@ import type { Method } from '../../../../schema/rpc/api.ts'
 import { manifestDigest, NO_XATTRS, windowDigest } from '../../../../schema/wire/content.ts'
 import { limits } from '../../../../schema/wire/limits.ts'
 import { DfsError } from '../../../../schema/wire/status.ts'
+import { Lease } from '../../../../mount/client/lease.ts'
 import type { MetadataSession } from '../../../../mount/client/api.ts'
 import { InodeKey } from '../../../../mount/crypto/inode-key.ts'
 import { ChunkLocations } from '../../../../mount/vfs/chunk-locations.ts'
 import { CommittedContent } from '../../../../mount/vfs/committed-content.ts'
 import { DentryCache } from '../../../../mount/vfs/dentry-cache.ts'
+import { LeasedTree } from '../../../../mount/vfs/leased-tree.ts'
 import { InodeVerifier } from '../../../../mount/vfs/inode-verifier.ts'
 import {
   digestOf,
@@ -35,11 +37,13 @@ type Answer = (method: string, request: never) => unknown
 /** A session whose server answers as `answer` says. */
 function sessionOf(answer: Answer, rootKey: InodeKey): MetadataSession {
   return {
+    id: 1,
     userId: 1,
     rootInode: 1,
     rootKey,
     replicas: 1,
     writeQuorum: 1,
+    lease: new Lease(),
     async read<Q, R>(method: Method<Q, R>, request: Q): Promise<R> {
       return Promise.resolve(answer(method.name, request as never) as R)
     },
@@ -50,6 +54,12 @@ function sessionOf(answer: Answer, rootKey: InodeKey): MetadataSession {
     release() {},
     async close() {},
   }
+}
+
+function treeOf(session: MetadataSession): Tree {
+  const leased = new LeasedTree(session.lease)
+  const context = { session, verifier: new InodeVerifier(log), leased }
+  return new Tree(context, new DentryCache(), async () => undefined)
 }
 
 function inodeOf(
@@ -213,7 +223,7 @@ async function resolve(
   const { entry } = rootKey.sealEntry(names.stored, { kind: KIND.file, key })
   const answer = { entries: [{ entry, inode: child }], base: root }
   const session = sessionOf(() => lie(answer), rootKey)
-  const tree = new Tree(session, new InodeVerifier(log), new DentryCache())
+  const tree = treeOf(session)
   return (await tree.resolve(`/${names.asked}`)).inode.inode
 }
 
@@ -272,7 +282,7 @@ void t.test('one sealed entry cannot name two inodes in turn', async (t) => {
     () => ({ entries: [{ entry, inode: inodeOf(key, inode, {}) }], base: root }),
     rootKey,
   )
-  const tree = new Tree(session, new InodeVerifier(log), new DentryCache())
+  const tree = treeOf(session)
   t.equal((await tree.resolve('/a')).inode.inode, 5)
   inode = 6
   await t.rejects(tree.resolve('/a'), { code: 'notAuthentic' })

@@ -1,0 +1,86 @@
+/**
+ * birth: a regular file that its mount made earlier, under a lease, and held back until now.
+ *
+ * As create, but for the inode number, which is one of those that the session was given, and for the
+ * content that came meanwhile. Refused with `staleLease` when the lease under which it was made was
+ * lost: others may have seen that the name does not exist, or have given it away.
+ */
+import type { BirthRequest, InodeResponse } from '../../../schema/generated/metadata.ts'
+import { methods } from '../../../schema/methods.ts'
+import { DfsError } from '../../../schema/wire/status.ts'
+import { checkEntry, checkInline, checkToken, refuse } from '../input.ts'
+import { InodeKind } from '../inode-kinds.ts'
+import type { Caller, Services } from '../services.ts'
+import { keys } from '../store/keys.ts'
+import { tables } from '../store/tables.ts'
+import type { Transaction } from '../store/transaction.ts'
+import { checkNew, newInode, putNewInode } from './create.ts'
+import type { Mutation } from './operation.ts'
+import { addUserBytes } from './quota.ts'
+import { dentryName, inodeName, ownDirectory, putChangedDirectory } from './tree.ts'
+
+export const birth: Mutation<BirthRequest, InodeResponse> = {
+  method: methods.birth,
+  check({ token, entry, attributes, inline }) {
+    checkToken(token)
+    checkEntry(entry)
+    checkNew(attributes)
+    checkInline(attributes, inline)
+    if (attributes.kind !== InodeKind.file) refuse('only regular files are held back')
+  },
+  queues: ({ parent }) => [parent],
+  warm: ({ parent, token }) => [inodeName(parent), dentryName(parent, token)],
+  held: ({ hold }, { inode }) => (hold ? inode.inode : undefined),
+
+  async run(txn, request, caller, services) {
+    const { inode: id, parent, token, entry, attributes, inline, hold, atime } = request
+    requireLease(txn, request, caller, services)
+    const directory = await ownDirectory(txn, caller, parent)
+    const dentryKey = keys.dentry(parent, token)
+    if ((await txn.get(tables.dentries, dentryKey)) !== undefined) {
+      throw new DfsError('exists', `directory ${parent} has this name already`)
+    }
+    await requireFreeNumber(txn, id, caller)
+    const session = caller.session.record.session
+    if (hold) services.holds.checkRoom(session)
+    const now = services.clock.nowNs()
+    const made = newInode(id, { attributes, inline, owner: caller.user, parent, now })
+    const record = {
+      ...made,
+      inode: { ...made.inode, atime: atime === 0n ? now : atime },
+      // Not its own number, which the client chose: content ids are never used twice.
+      content: await services.inodeIds.take(),
+    }
+    putNewInode(txn, record)
+    txn.put(tables.dentries, dentryKey, { inode: id, entry })
+    const changed = putChangedDirectory(txn, directory, { entries: 1, directories: 0, now })
+    addUserBytes(txn, caller, record.inode.allocatedBytes)
+    if (hold) txn.afterDecision(() => services.holds.add(session, id))
+    return { inode: record.inode, parent: changed }
+  },
+}
+
+function requireLease(
+  txn: Transaction,
+  { lease }: BirthRequest,
+  { session }: Caller,
+  { leases }: Services,
+): void {
+  if (lease === 0) return
+  if (!leases.holds(session, lease)) {
+    const detail = 'another mount of this tree was let in while this one did not answer'
+    throw new DfsError('staleLease', `lease ${lease} was lost: ${detail}; write the file again`)
+  }
+  txn.guard(() => leases.holds(session, lease))
+}
+
+async function requireFreeNumber(txn: Transaction, id: number, { session }: Caller): Promise<void> {
+  const { inodeNumbers } = session.record
+  const given = inodeNumbers.some(
+    (first, at) => at % 2 === 0 && id >= first && id < (inodeNumbers[at + 1] ?? 0),
+  )
+  if (!given) refuse(`inode number ${id} was not given to this session`)
+  if ((await txn.get(tables.inodes, keys.inode(id))) !== undefined) {
+    refuse(`inode number ${id} is used already`)
+  }
+}
