@@ -23,7 +23,7 @@ import { noMounts, repository, run, runDfs, startCluster } from '../support/clus
 import type { TestCluster } from '../support/cluster.ts'
 
 /** Longest wait for a process to end, ms. */
-const endMs = 20_000
+const endMs = 60_000
 const nobody = 65_534
 
 t.setTimeout(120_000)
