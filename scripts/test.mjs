@@ -19,7 +19,8 @@ const tap = join(root, 'node_modules/tap/dist/esm/run.mjs')
 const given = process.argv.slice(2)
 // Named, because tap looks for tests in no folder that git ignores.
 const files = given.length > 0 ? given : ['dist/test/unit', 'dist/test/integration']
-const args = [tap, 'run', '--reporter=terse', `--output-file=${results}`, ...files]
+const reporter = process.stdout.isTTY ? 'terse' : 'silent'
+const args = [tap, 'run', `--reporter=${reporter}`, `--output-file=${results}`, ...files]
 const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
 
 const count = { passed: 0, failed: 0, skipped: 0 }
@@ -32,6 +33,8 @@ for (const line of lines) {
   else if (match[1] === undefined) count.passed++
   else count.failed++
 }
+// Without a terminal the reporter is silent: say what failed, from the test down to the assertion.
+for (const line of lines) if (/^ *not ok /.test(line)) console.log(line)
 if (status !== 0 && count.failed === 0) count.failed = 1
 const skipped = count.skipped === 0 ? '' : `, ${count.skipped} skipped`
 console.log(`${count.passed} passed, ${count.failed} failed${skipped}`)
