@@ -15,6 +15,8 @@ import type { MountSettings } from './options.ts'
 
 /** Longest end after a signal or an unmount, ms; what is not durable by then is lost. */
 const endMs = 120_000
+/** Longest from a signal to the end of the process, ms, also when the unmount itself never returns. */
+const stopMs = 180_000
 
 /** What the process in the background tells the one that started it. */
 export const readyMessage = 'mounted'
@@ -37,7 +39,7 @@ export async function mountInForeground(settings: MountSettings): Promise<void> 
       const live = await mount(fs, { directory, log, allowOther, readOnly })
       await serve(live, log)
     } finally {
-      limitEnd(log)
+      limitEnd(log, endMs)
       await fs.close()
     }
   } finally {
@@ -49,6 +51,7 @@ export async function mountInForeground(settings: MountSettings): Promise<void> 
 async function serve(live: Mount, log: Log): Promise<void> {
   const stop = (reason: string): void => {
     log.info({ directory: live.directory, reason }, 'unmounting')
+    limitEnd(log, stopMs)
     live.unmount().then(
       (outcome) => log.info({ directory: live.directory, outcome }, 'unmounted'),
       (error: unknown) => log.error({ directory: live.directory, err: error }, 'cannot unmount'),
@@ -74,10 +77,10 @@ async function serve(live: Mount, log: Log): Promise<void> {
 }
 
 /** A store that does not let us go is left after a while. */
-function limitEnd(log: Log): void {
+function limitEnd(log: Log, limitMs: number): void {
   const limit = setTimeout(() => {
-    log.error({ limitMs: endMs }, 'the store does not answer: ending with data that is not durable')
+    log.error({ limitMs }, 'the store does not answer: ending with data that is not durable')
     process.exit(ExitCode.unavailable)
-  }, endMs)
+  }, limitMs)
   limit.unref()
 }
