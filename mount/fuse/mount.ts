@@ -176,6 +176,8 @@ class LiveMount implements Mount {
     if (await this.#endsWithin(waitMs)) return 'clean'
     this.#requests.stop(-constants.errno.ENOTCONN)
     await this.#endsWithin(endMs)
+    // Also when libfuse keeps its device: the kernel has let go of us, and the process may end.
+    this.#end()
     return 'forced'
   }
 

@@ -135,6 +135,7 @@ async function readOnly(t: Test, cluster: TestCluster): Promise<void> {
   const pid = start(t, cluster, at, '--read-only')
   t.equal(readFileSync(join(at.mount, 'readable'), 'utf8'), 'x')
   t.throws(() => writeFileSync(join(at.mount, 'readable'), 'y'), { code: 'EROFS' })
+  await pause(500)
   process.kill(pid, 'SIGTERM')
   t.ok(await ended(pid))
 }
