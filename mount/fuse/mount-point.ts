@@ -76,7 +76,7 @@ async function clear(path: string, type: string, log: Log): Promise<void> {
   } catch (error) {
     if (!hasCode(error, 'ENOTCONN')) throw asDfsError(error, path)
     log.warn({ path }, 'removing the mount that a killed dfs-mount left behind')
-    await unmountLazily(path)
+    await unmountLazily(path, Promise.resolve())
     return
   }
   throw new DfsError('exists', `${path}: dfs is mounted there already; unmount it first`)

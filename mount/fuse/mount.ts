@@ -160,7 +160,7 @@ class LiveMount implements Mount {
     const startedMs = performance.now()
     while (!this.#isOver()) {
       try {
-        await unmountOnce(this.directory)
+        await unmountOnce(this.directory, this.ended)
         break
       } catch (error) {
         if (performance.now() - startedMs < busyMs) {
@@ -184,7 +184,7 @@ class LiveMount implements Mount {
   /** The mount leaves the tree first, so that nobody gets in while all is answered ENOTCONN. */
   async #takeAway(): Promise<void> {
     try {
-      if (!this.#isOver()) await unmountLazily(this.directory)
+      if (!this.#isOver()) await unmountLazily(this.directory, this.ended)
     } finally {
       this.#requests.stop(-constants.errno.ENOTCONN)
       // Programs that keep files open keep libfuse alive; this process need not wait for them.
