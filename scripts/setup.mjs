@@ -36,7 +36,8 @@ function installPackages() {
     .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
   say('installing packages (npm ci)')
-  const env = { ...process.env, DFS_NO_BUILD: '1' }
+  // JOBS is node-gyp's: a package that must be compiled takes all cores, unless told otherwise.
+  const env = { JOBS: 'max', ...process.env, DFS_NO_BUILD: '1' }
   run('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], 'npm ci failed', env)
   writeFileSync(stamp, lock)
 }
