@@ -8,7 +8,7 @@
  *
  * What then arrives says "leave it" and "now" with the same number: the addon cuts both to ms.
  */
-import type { FileSystem } from '../vfs/api.ts'
+import type { FileSystem, Target } from '../vfs/api.ts'
 import type { NativeMount } from './binding.ts'
 import { withMemory } from './process-memory.ts'
 
@@ -68,21 +68,21 @@ function looksLikeLibfuse(bytes: Buffer, address: number): boolean {
  */
 export async function setTimes(
   fs: FileSystem,
-  path: string,
+  target: Target,
   atimeMs: bigint,
   mtimeMs: bigint,
 ): Promise<void> {
   const atime = atimeMs * 1_000_000n
   const mtime = mtimeMs * 1_000_000n
   if (atimeMs !== specialMs && mtimeMs !== specialMs) {
-    await fs.utimens(path, atime, mtime)
+    await fs.utimens(target, atime, mtime)
   } else if (atimeMs === mtimeMs) {
     const now = BigInt(Date.now()) * 1_000_000n
-    await fs.utimens(path, now, now)
+    await fs.utimens(target, now, now)
   } else {
-    const stat = await fs.stat(path)
+    const stat = await (typeof target === 'string' ? fs.stat(target) : fs.statHandle(target))
     await (atimeMs === specialMs
-      ? fs.utimens(path, stat.atime, mtime)
-      : fs.utimens(path, atime, stat.mtime))
+      ? fs.utimens(target, stat.atime, mtime)
+      : fs.utimens(target, atime, stat.mtime))
   }
 }

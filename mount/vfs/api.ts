@@ -77,10 +77,11 @@ export interface FileSystem {
   unlink(path: string): Promise<void>
   rmdir(path: string): Promise<void>
   rename(from: string, to: string): Promise<void>
-  chmod(path: string, mode: number): Promise<void>
+  chmod(target: Target, mode: number): Promise<void>
   /** -1 leaves an id as it is. */
-  chown(path: string, uid: number, gid: number): Promise<void>
-  utimens(path: string, atime: bigint, mtime: bigint): Promise<void>
+  chown(target: Target, uid: number, gid: number): Promise<void>
+  /** Nanoseconds since 1970. */
+  utimens(target: Target, atime: bigint, mtime: bigint): Promise<void>
   /** Value of an extended attribute. Throws `noAttribute`, and `notSupported` as setXattr does. */
   getXattr(target: Target, name: string): Promise<Uint8Array>
   listXattrs(target: Target): Promise<string[]>

@@ -250,19 +250,19 @@ class SealedFileSystem implements FileSystem {
     await this.#directories.rename(from, to)
   }
 
-  async chmod(path: string, mode: number): Promise<void> {
-    await this.#change(path, { mode })
+  async chmod(target: Target, mode: number): Promise<void> {
+    await this.#change(target, { mode })
   }
 
-  async chown(path: string, uid: number, gid: number): Promise<void> {
-    await this.#change(path, {
+  async chown(target: Target, uid: number, gid: number): Promise<void> {
+    await this.#change(target, {
       ...(uid === -1 ? {} : { uid }),
       ...(gid === -1 ? {} : { gid }),
     })
   }
 
-  async utimens(path: string, atime: bigint, mtime: bigint): Promise<void> {
-    await this.#change(path, { atime, mtime })
+  async utimens(target: Target, atime: bigint, mtime: bigint): Promise<void> {
+    await this.#change(target, { atime, mtime })
   }
 
   async getXattr(target: Target, name: string): Promise<Uint8Array> {
@@ -356,9 +356,9 @@ class SealedFileSystem implements FileSystem {
     }
   }
 
-  async #change(path: string, change: AttributeChange): Promise<void> {
+  async #change(target: Target, change: AttributeChange): Promise<void> {
     this.#refuseReadOnly()
-    await this.#changes.change(path, change)
+    await this.#changes.change(target, change)
   }
 
   #writable(handle: Handle): OpenHandle {

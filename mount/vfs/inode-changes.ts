@@ -46,8 +46,8 @@ export class InodeChanges {
   }
 
   /** chmod, chown, utimens. */
-  async change(path: string, change: AttributeChange): Promise<void> {
-    const found = await this.#tree.resolve(path)
+  async change(target: Target, change: AttributeChange): Promise<void> {
+    const found = await this.#found(target)
     await this.#changeFound(found, async (current, file) => {
       if (file?.birth !== undefined) {
         const attributes = changedUnborn(current.inode.attributes, change)
@@ -55,7 +55,7 @@ export class InodeChanges {
         if (change.mtime !== undefined) file.changes.setMtime(change.mtime)
         return file.committed.inode
       }
-      const inode = await changeAttributes(this.#context, current, change, path)
+      const inode = await changeAttributes(this.#context, current, change, String(target))
       if (change.mtime !== undefined) file?.changes.setMtime(change.mtime)
       return inode
     })

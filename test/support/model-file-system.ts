@@ -217,24 +217,24 @@ export class ModelFileSystem implements FileSystem {
     touch(target)
   }
 
-  async chmod(path: string, mode: number): Promise<void> {
-    await this.#enter('chmod', path)
-    const node = this.#walk(path)
+  async chmod(target: Target, mode: number): Promise<void> {
+    await this.#enter('chmod', String(target))
+    const node = this.#target(target)
     node.mode = (node.mode & constants.S_IFMT) | mode
     node.ctime = now()
   }
 
-  async chown(path: string, uid: number, gid: number): Promise<void> {
-    await this.#enter('chown', path)
-    const node = this.#walk(path)
+  async chown(target: Target, uid: number, gid: number): Promise<void> {
+    await this.#enter('chown', String(target))
+    const node = this.#target(target)
     if (uid !== -1) node.uid = uid
     if (gid !== -1) node.gid = gid
     node.ctime = now()
   }
 
-  async utimens(path: string, atime: bigint, mtime: bigint): Promise<void> {
-    await this.#enter('utimens', path)
-    Object.assign(this.#walk(path), { atime, mtime, ctime: now() })
+  async utimens(target: Target, atime: bigint, mtime: bigint): Promise<void> {
+    await this.#enter('utimens', String(target))
+    Object.assign(this.#target(target), { atime, mtime, ctime: now() })
   }
 
   async getXattr(target: Target, name: string): Promise<Uint8Array> {

@@ -1,15 +1,14 @@
 /**
  * Handlers for what is known about files: stat, chmod, chown, utimens, truncate, statfs.
  */
-import { DfsError } from '../../../schema/wire/status.ts'
-import type { Stat } from '../../vfs/api.ts'
+import type { Stat, Target } from '../../vfs/api.ts'
 import { modificationTime } from '../binding.ts'
 import type { Handlers, Request } from '../binding.ts'
 import { isHidden } from '../hidden-files.ts'
 import type { Answer } from '../reply.ts'
 import { setTimes } from '../single-times.ts'
 import { statWords, writeStat, writeStatfs } from '../stat-words.ts'
-import { checkName, perform, wide } from './context.ts'
+import { checkName, perform, targetOf, wide } from './context.ts'
 import type { HandlerContext } from './context.ts'
 
 /** chown's "leave it", as it arrives. */
@@ -78,24 +77,19 @@ function statHandlers(
 function changeHandlers(
   context: HandlerContext,
 ): Pick<AttributeHandlers, 'chmod' | 'chown' | 'utimens' | 'truncate' | 'ftruncate'> {
-  const { fs, signals, hidden } = context
+  const { fs, signals } = context
 
-  const named = async (path: string, work: () => Promise<void>): Promise<void> => {
-    checkName(path)
-    if (isHidden(path)) {
-      throw new DfsError('notSupported', `${path}: attributes of a removed file cannot be changed`)
-    }
-    await hidden.settled(path)
-    await work()
-  }
+  const change = async (path: string, work: (target: Target) => Promise<void>): Promise<void> =>
+    work(await targetOf(context, path))
 
   return {
     chmod(request, _opcode, path, mode) {
-      const work = (): Promise<void> => named(path, () => fs.chmod(path, mode & 0o7777))
+      const work = (): Promise<void> => change(path, (target) => fs.chmod(target, mode & 0o7777))
       perform(context, 'chmod', path, request, signals.fuse_native_signal_chmod, work)
     },
     chown(request, _opcode, path, uid, gid) {
-      const work = (): Promise<void> => named(path, () => fs.chown(path, idOf(uid), idOf(gid)))
+      const work = (): Promise<void> =>
+        change(path, (target) => fs.chown(target, idOf(uid), idOf(gid)))
       perform(context, 'chown', path, request, signals.fuse_native_signal_chown, work)
     },
     utimens(request, opcode, path, low, high) {
@@ -103,14 +97,16 @@ function changeHandlers(
         // Times before 1970 are negative numbers in 64 bits.
         const atimeMs = BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low))
         const mtimeMs = modificationTime(request, opcode, atimeMs)
-        return named(path, () => setTimes(fs, path, atimeMs, mtimeMs))
+        return change(path, (target) => setTimes(fs, target, atimeMs, mtimeMs))
       }
       perform(context, 'utimens', path, request, signals.fuse_native_signal_utimens, work)
     },
     truncate(request, _opcode, path, low, high) {
       const work = (): Promise<void> => {
-        if (isHidden(path)) return fs.truncateHandle(hidden.handleOf(path), wide(low, high))
-        return named(path, () => fs.truncate(path, wide(low, high)))
+        const size = wide(low, high)
+        return change(path, (target) =>
+          typeof target === 'string' ? fs.truncate(target, size) : fs.truncateHandle(target, size),
+        )
       }
       perform(context, 'truncate', path, request, signals.fuse_native_signal_truncate, work)
     },

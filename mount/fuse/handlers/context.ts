@@ -2,7 +2,7 @@
  * What every handler needs, and the checks that come before all of them.
  */
 import { DfsError } from '../../../schema/wire/status.ts'
-import type { FileSystem, Owner } from '../../vfs/api.ts'
+import type { FileSystem, Owner, Target } from '../../vfs/api.ts'
 import type { OperationName, Request, Signal, Signals } from '../binding.ts'
 import type { HiddenFiles } from '../hidden-files.ts'
 import { isHidden } from '../hidden-files.ts'
@@ -38,6 +38,14 @@ export function checkNewName(path: string): void {
   if (isHidden(path)) {
     throw new DfsError('notPermitted', `${path}: this name is libfuse's; choose another`)
   }
+}
+
+/** The file that a request about attributes means: a removed one that is open has its handle only. */
+export async function targetOf({ hidden }: HandlerContext, path: string): Promise<Target> {
+  checkName(path)
+  if (isHidden(path)) return hidden.handleOf(path)
+  await hidden.settled(path)
+  return path
 }
 
 /** Runs an operation that has no result. */

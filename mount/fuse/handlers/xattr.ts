@@ -6,11 +6,10 @@
  */
 import { constants } from 'node:os'
 import { DfsError } from '../../../schema/wire/status.ts'
-import type { Target, XattrMode } from '../../vfs/api.ts'
+import type { XattrMode } from '../../vfs/api.ts'
 import { isKeptXattr } from '../../vfs/extended-attributes.ts'
 import type { Handlers, KernelBuffer } from '../binding.ts'
-import { isHidden } from '../hidden-files.ts'
-import { checkName, perform } from './context.ts'
+import { perform, targetOf } from './context.ts'
 import type { HandlerContext } from './context.ts'
 
 export type XattrHandlers = Pick<Handlers, 'setxattr' | 'getxattr' | 'listxattr' | 'removexattr'>
@@ -22,14 +21,6 @@ const XATTR_REPLACE = 2
 
 export function xattrHandlers(context: HandlerContext): XattrHandlers {
   return { ...readHandlers(context), ...changeHandlers(context) }
-}
-
-/** The file that a request is about. */
-async function targetOf({ hidden }: HandlerContext, path: string): Promise<Target> {
-  checkName(path)
-  if (isHidden(path)) return hidden.handleOf(path)
-  await hidden.settled(path)
-  return path
 }
 
 /** Puts `bytes` where the kernel wants them; the code that says how many they are. */

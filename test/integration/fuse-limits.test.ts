@@ -1,0 +1,126 @@
+/**
+ * What docs/fuse-limits.md says that a mount cannot do: each refusal has the errno that stands there, and
+ * programs get on without.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { noMounts, startCluster } from '../support/cluster.ts'
+import { noPython, python } from '../support/lockstep.ts'
+
+/** Lines of what is called, and what must come of it. */
+const NOT_PASSED = `
+libc = ctypes.CDLL(None, use_errno=True)
+def call(function, *args):
+    if function(*args) == -1: raise OSError(ctypes.get_errno(), '')
+import fcntl
+write('f', 'content'); write('other', 'other'); fd = os.open('f', os.O_RDWR)
+size = lambda n: ctypes.c_int64(n)
+tell('fallocate', lambda: call(libc.fallocate, fd, 0, size(0), size(100)))
+tell('posix_fallocate', lambda: os.posix_fallocate(fd, 0, 100) or (os.fstat(fd).st_size, read('f')[:8]))
+tell('a hole punched', lambda: call(libc.fallocate, fd, 3, size(0), size(4)))
+tell('FICLONE', lambda: fcntl.ioctl(fd, 0x40049409, os.open('other', os.O_RDONLY)))
+tell('copy_file_range', lambda: os.copy_file_range(os.open('other', os.O_RDONLY), fd, 5))
+tell('cp', lambda: os.system('cp --reflink=auto f copied') or read('copied') == read('f'))
+os.ftruncate(fd, 1000000)
+tell('SEEK_DATA', lambda: os.lseek(fd, 500000, os.SEEK_DATA)); tell('SEEK_HOLE', lambda: os.lseek(fd, 0, os.SEEK_HOLE))
+tell('ioctl', lambda: fcntl.ioctl(fd, 0x12345678))
+tell('RENAME_NOREPLACE', lambda: call(libc.renameat2, -100, b'f', -100, b'new', 1))
+tell('RENAME_EXCHANGE', lambda: call(libc.renameat2, -100, b'f', -100, b'other', 2))
+tell('mv -n', lambda: (os.system('mv -n f other'), os.path.exists('f'), os.system('mv -n f moved'), os.path.exists('moved')))
+tell('O_TMPFILE', lambda: opened('.', os.O_RDWR | os.O_TMPFILE))
+import tempfile
+tell('a temporary file', lambda: tempfile.TemporaryFile(dir='.').write(b'x'))
+acl = bytes.fromhex('02000000010006000000000004000400ffffffff20000400ffffffff')
+tell('ACL', lambda: os.setxattr('moved', 'system.posix_acl_access', acl))
+tell('capability', lambda: os.setxattr('moved', 'security.capability', bytes.fromhex('01000002') + bytes(16)))
+tell('label', lambda: os.setxattr('moved', 'security.selinux', b'x'))
+tell('flock', lambda: fcntl.flock(fd, fcntl.LOCK_EX))
+second = os.open('moved', os.O_RDWR)
+tell('flock of another', lambda: fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB))
+tell('lockf', lambda: fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB))
+`
+
+const NOT_PASSED_SAYS = [
+  'fallocate -> ENOTSUP',
+  "posix_fallocate -> (100, b'content\\x00')",
+  'a hole punched -> ENOTSUP',
+  'FICLONE -> ENOTSUP',
+  'copy_file_range -> 5',
+  'cp -> True',
+  'SEEK_DATA -> 500000',
+  'SEEK_HOLE -> 1000000',
+  'ioctl -> ENOTTY',
+  'RENAME_NOREPLACE -> EINVAL',
+  'RENAME_EXCHANGE -> EINVAL',
+  'mv -n -> (0, True, 0, True)',
+  'O_TMPFILE -> ENOTSUP',
+  'a temporary file -> 1',
+  'ACL -> ENOTSUP',
+  'capability -> ENOTSUP',
+  'label -> ENOTSUP',
+  'flock -> None',
+  'flock of another -> EAGAIN',
+  'lockf -> None',
+]
+
+const LESS = `
+tell('not UTF-8', lambda: write(b'\\xff\\xfe')); tell('nor for a directory', lambda: os.mkdir(b'a\\x80'))
+tell('nor to look at', lambda: os.stat(b'\\xff\\xfe')); tell('U+FFFD', lambda: write('\\ufffd'))
+tell('nor a target', lambda: os.symlink(b'\\xff', 'link'))
+tell('nor an attribute', lambda: os.setxattr('.', b'user.\\xff', b''))
+tell('nothing was made', lambda: os.listdir('.'))
+tell('hidden name', lambda: write('.fuse_hidden0123456789abcdef'))
+write('t')
+def times(a, m): os.utime('t', ns=(a, m)); s = os.stat('t'); return s.st_atime_ns, s.st_mtime_ns
+tell('to the ms', lambda: times(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
+tell('before 1970', lambda: times(-5_000_000_000, -1))
+tell('touch -a', lambda: os.system('touch -d 2001-01-01 t; touch -a t') or abs(os.stat('t').st_mtime - time.time()) < 60)
+os.mkdir('d'); fd = os.open('d/f', os.O_RDWR | os.O_CREAT); os.write(fd, b'x'); os.fsync(fd)
+os.unlink('d/f'); os.rmdir('d'); tell('without its directory', lambda: os.pread(fd, 1, 0))
+tell('not even fstat', lambda: os.fstat(fd))
+if os.getuid() == 0:
+    os.mknod('null', 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    tell('a device', lambda: opened('null', os.O_WRONLY))
+else: print('a device -> EACCES')
+mount = [l.split() for l in open('/proc/self/mountinfo') if l.split()[4] == os.path.dirname(os.getcwd())]
+tell('nosuid, nodev', lambda: all(o in mount[-1][5].split(',') for o in ('nosuid', 'nodev')))
+write('read', 'x'); before = os.stat('read').st_atime_ns; time.sleep(0.01); read('read')
+tell('access time', lambda: os.stat('read').st_atime_ns == before)
+`
+
+const LESS_SAYS = [
+  'not UTF-8 -> EINVAL',
+  'nor for a directory -> EINVAL',
+  'nor to look at -> EINVAL',
+  'U+FFFD -> EINVAL',
+  'nor a target -> EINVAL',
+  'nor an attribute -> EINVAL',
+  'nothing was made -> []',
+  'hidden name -> EPERM',
+  'to the ms -> (1600000000123000000, 1500000000987000000)',
+  'before 1970 -> (0, 0)',
+  'touch -a -> True',
+  'without its directory -> ENOENT',
+  'not even fstat -> ENOENT',
+  'a device -> EACCES',
+  'nosuid, nodev -> True',
+  'access time -> True',
+]
+
+const skip = noMounts() ?? noPython() ?? false
+t.setTimeout(240_000)
+
+t.test('what a mount cannot do', { skip }, async (t) => {
+  const cluster = startCluster(t, '--chunkservers', '1', '--racks', '1', '--replicas', '1')
+  const at = (folder: string): string => {
+    mkdirSync(join(cluster.mount, folder))
+    return join(cluster.mount, folder)
+  }
+  await t.test('is refused where it does not reach us', async (t) => {
+    t.same(python(at('requests'), NOT_PASSED), NOT_PASSED_SAYS)
+  })
+  await t.test('is told where less arrives than was asked', async (t) => {
+    t.same(python(at('less'), LESS), LESS_SAYS)
+  })
+})
