@@ -15,6 +15,7 @@ import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { extentsAfter, mtimeOf, sizeAfter, type Layer } from './change-stack.ts'
 import type { Compactor } from './compaction.ts'
+import { firstCut } from './cut-steps.ts'
 import { digestOf, manifestBytes, sameDigest, type Manifest } from './manifest.ts'
 import type { SharedFile } from './shared-file.ts'
 
@@ -53,10 +54,15 @@ export async function commitLayer(
       await compactor.compactNow(file, full, chunksToCome(layer))
       continue
     }
-    const portion = nextPortion(file, layer, stored)
+    const step = cutStep(file, layer)
+    const portion = step ?? nextPortion(file, layer, stored)
     const inode = await send(file, portion.body)
     if (inode === undefined) {
       if (++conflicts > CONFLICTS_MAX) throw tooManyConflicts(file)
+      continue
+    }
+    if (step !== undefined) {
+      file.committed.adoptCommitted(inode, step.manifest, step.windows)
       continue
     }
     layer.truncateTo = undefined
@@ -183,6 +189,27 @@ function chunksToCome(layer: Layer): Set<number> {
     for (const { chunk } of extents) if (!layer.chunks.has(chunk)) chunks.add(chunk)
   }
   return chunks
+}
+
+/** A commit that only cuts, for a layer that cuts off more than one commit may. */
+function cutStep(file: SharedFile, layer: Layer): Portion | undefined {
+  const { inode, attributes } = file.committed.inode
+  const before = file.committed.manifest
+  const truncateTo = cutOf(file, layer)
+  const size = before && truncateTo !== undefined ? firstCut(before, truncateTo) : undefined
+  if (before === undefined || size === undefined) return undefined
+  const manifest: Manifest = new Map([...before].filter(([window]) => window < size / WINDOW_BYTES))
+  const contentDigest = manifestDigest(manifestBytes(manifest))
+  const body = {
+    inode,
+    attributes: sealed(file, { ...attributes, size, mtime: mtimeOf(layer), contentDigest }),
+    truncates: true,
+    truncateTo: size,
+    windows: [],
+    chunks: [],
+    inline: NO_BYTES,
+  }
+  return { body, manifest, windows: new Map(), rest: new Map() }
 }
 
 /** As much of the layer as one request holds. */

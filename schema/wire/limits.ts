@@ -51,6 +51,11 @@ export const limits = {
   windowExtentsMax: 2_048,
   /** Windows named by one commit, or returned by one extents request. */
   windowsPerRequestMax: 64,
+  /**
+   * Windows with content that one commit may cut off whole, 256 GiB of data: one durable batch. More
+   * are cut in steps from the end. Cutting to nothing has no limit.
+   */
+  windowsCutMax: 4_096,
   /** New chunks named by one commit, and chunk plans handed out at once. */
   chunksPerRequestMax: 64,
   /** Replicas of one chunk. */

@@ -15,9 +15,6 @@ import { tables } from '../store/tables.ts'
 import type { Transaction } from '../store/transaction.ts'
 import type { ChunkChanges } from './chunk-changes.ts'
 
-/** Windows that one commit may cut off whole: 256 GiB. Cutting to nothing has no limit. */
-const WINDOWS_CUT_MAX = 4_096
-
 /** Extents laid into a window without a pause before. */
 const EXTENTS_AT_ONCE = 128
 
@@ -93,9 +90,9 @@ async function cutWindows(
   // are durable, the range is complete.
   await txn.settle()
   const range = { from: keys.window(content, whole), to: ranges.windows(content).to }
-  const found = await txn.durableRange(range, WINDOWS_CUT_MAX + 1)
-  if (found.length > WINDOWS_CUT_MAX) {
-    refuse(`a cut of more than ${WINDOWS_CUT_MAX} windows; cut in steps from the end`)
+  const found = await txn.durableRange(range, limits.windowsCutMax + 1)
+  if (found.length > limits.windowsCutMax) {
+    refuse(`a cut of more than ${limits.windowsCutMax} windows; cut in steps from the end`)
   }
   let delta = 0
   for (const { key, value } of found) {
