@@ -2,6 +2,7 @@
  * Chunks as the file system sees them: plaintext in, plaintext out. Joins the writers, the reads and
  * what they share: plans, connections, the bound on memory.
  */
+import { setMaxListeners } from 'node:events'
 import { performance } from 'node:perf_hooks'
 import type { ServerAddress } from '../../schema/generated/common.ts'
 import type { ChunkLocation } from '../../schema/generated/metadata.ts'
@@ -59,6 +60,8 @@ export class Chunks implements ChunkClient {
     this.#pool = pool
     this.#log = log
     const { signal } = this.#closing
+    // Each read that waits to be repeated listens; their number is bounded by whoever reads.
+    setMaxListeners(0, signal)
     this.#plans = new PlanStock({ session, health: this.#health, signal })
     this.#budget = new WriteBudget(writeBufferBytes)
   }

@@ -7,6 +7,7 @@
  * the session meanwhile does a mutation whose answer was lost fail without it being known whether it
  * took effect, and says so.
  */
+import { setMaxListeners } from 'node:events'
 import { performance } from 'node:perf_hooks'
 import type { Operation } from '../../schema/generated/common.ts'
 import type { OpenSessionResponse } from '../../schema/generated/metadata.ts'
@@ -69,6 +70,8 @@ export class Session implements MetadataSession {
   #reconnecting = false
 
   private constructor({ profile, dialer, log }: OpenOptions) {
+    // Each call that waits to be repeated listens; their number is bounded by whoever calls.
+    setMaxListeners(0, this.#closing.signal)
     this.#profile = profile
     this.#device = Device.fromProfile(profile)
     this.#log = log
@@ -349,6 +352,7 @@ export class Session implements MetadataSession {
         await pauseFor(pauseMs(failures), this.#closing.signal, 'reconnecting')
         if (this.#peer.connection !== undefined) return
         await this.#peer.call(methods.statfs, {}).catch((error: unknown) => {
+          if (this.#closing.signal.aborted) return
           this.#log.warn({ err: error }, 'the metadata server is out of reach')
         })
       }

@@ -14,6 +14,7 @@ import {
   MetadataProcess,
   openSession,
 } from '../support/client-metadata.ts'
+import { LogLines } from '../support/store-processes.ts'
 import { silent } from '../support/transport.ts'
 
 const metadata = await MetadataProcess.start(t)
@@ -47,6 +48,27 @@ t.test(
     await metadata.serve()
   },
 )
+
+t.test('closing while the server is away is no news, and many may wait for it', async (t) => {
+  const warnings: Error[] = []
+  const note = (warning: Error): number => warnings.push(warning)
+  process.on('warning', note)
+  t.teardown(() => process.off('warning', note))
+  const log = new LogLines()
+  const client = await openClient({ profile, log })
+  await metadata.kill()
+  const waiting = Array.from({ length: 40 }, async () =>
+    client.session.read(methods.statfs, {}).catch((error: unknown) => error),
+  )
+  // Long enough for all of them to have failed once, so that they wait to be repeated.
+  await sleep(4_000)
+  const before = log.lines.length
+  await client.close()
+  for (const error of await Promise.all(waiting)) t.match(error, { name: 'DfsError' })
+  t.same(log.lines.slice(before), [], 'nothing is logged from the close on')
+  t.same(warnings, [], 'Node sees no leak of listeners')
+  await metadata.serve()
+})
 
 t.test('with the server gone for good, calls end at their deadline and say why', async (t) => {
   const session = await open(t)
