@@ -21,6 +21,8 @@ export interface Layer {
   truncateTo: number | undefined
   /** The file is at least this long. */
   extendTo: number
+  /** What of `extendTo` was asked for by a change of size, not by writing. */
+  sizedTo: number
   /** Whole new content of a small file: replaces all that is below. */
   inline: Buffer | undefined
   /** Milliseconds since 1970 of the last change of content; 0 when there was none. */
@@ -44,6 +46,7 @@ function emptyLayer(): Layer {
   return {
     truncateTo: undefined,
     extendTo: 0,
+    sizedTo: 0,
     inline: undefined,
     changedAtMs: 0,
     mtimeSet: undefined,
@@ -126,6 +129,7 @@ export class ChangeStack {
     dropUnnamedChunks(layer)
     this.#visible.clear()
     layer.extendTo = size
+    layer.sizedTo = size
     layer.changedAtMs = nowMs
     layer.mtimeSet = undefined
   }
@@ -237,7 +241,10 @@ export class ChangeStack {
     this.#currentExtents = 0
   }
 
-  /** A chunk that could not be stored: what it held is lost, what was there before shows again. */
+  /**
+   * A chunk that could not be stored: what it held is lost, what was there before shows again. A file
+   * that it made longer ends where what is kept ends.
+   */
   dropChunk(chunk: number): void {
     for (const layer of [...this.#frozen, this.#current]) {
       if (!layer.chunks.delete(chunk)) continue
@@ -246,8 +253,15 @@ export class ChangeStack {
         if (kept.length === 0) layer.extents.delete(window)
         else layer.extents.set(window, kept)
       }
+      // Of the current layer there may be more, which is in no chunk yet.
+      if (layer !== this.#current) endAtKept(layer)
     }
     this.#visible.clear()
+  }
+
+  /** What was written and is in no chunk is given up: the file ends where what is kept ends. */
+  loseUnsent(): void {
+    endAtKept(this.#current)
   }
 
   /** Whether `chunk` is written and no commit has named it yet, and if so, how far it is. */
@@ -292,6 +306,15 @@ export function extentsAfter(
   const added = layer.extents.get(window)
   if (added === undefined) return list
   return list.length === 0 ? added : overlay(list, added)
+}
+
+function endAtKept(layer: Layer): void {
+  let end = layer.sizedTo
+  for (const [window, extents] of layer.extents) {
+    const last = extents.at(-1)
+    if (last !== undefined) end = Math.max(end, window * WINDOW_BYTES + last.offset + last.length)
+  }
+  layer.extendTo = end
 }
 
 function hidesBelow(layer: Layer, window: number): boolean {

@@ -172,6 +172,12 @@ class SealedFileSystem implements FileSystem {
 
   write(handle: Handle, bytes: Uint8Array, position: number): number | Promise<number> {
     const open = this.#writable(handle)
+    // Whoever goes on after a write that failed, for want of room, is not given more memory.
+    if (!this.#context.budget.isOver) return this.#write(open, bytes, position)
+    return this.#files.makeRoom(open).then(() => this.#write(open, bytes, position))
+  }
+
+  #write(open: OpenHandle, bytes: Uint8Array, position: number): number | Promise<number> {
     const { file } = open
     file.write(bytes, open.append ? file.size : position)
     if (!open.writeBack.afterWrite()) return bytes.length

@@ -159,8 +159,9 @@ export class OpenFiles {
     for (const open of this.#files.values()) {
       if (open.file.dirty.capacity > largest.file.dirty.capacity) largest = open
     }
-    await largest.writeBack.relieve()
-    if (this.#context.budget.isOver && largest !== writer) await writer.writeBack.relieve()
+    // Another file's failure is for its own writers, unless nobody gets room.
+    if (largest !== writer) await largest.writeBack.relieve().catch(() => undefined)
+    if (largest === writer || this.#context.budget.isOver) await writer.writeBack.relieve()
   }
 
   #begin(inode: Inode, key: InodeKey, path: string): OpenFile {

@@ -28,6 +28,8 @@ const CHUNKS_PER_COMMIT = 16
 const EXTENTS_PER_COMMIT = 16_384
 /** Layers that wait for their commit before writing waits, too. */
 const FROZEN_LAYERS_MAX = 2
+/** Milliseconds after a failure before data is sent again without being asked. */
+const STREAM_AGAIN_MS = 1_000
 
 export class WriteBack {
   readonly #file: SharedFile
@@ -39,6 +41,8 @@ export class WriteBack {
   /** Position in the file behind the last byte that went to the open chunk. */
   #continuing: number | undefined
   #streaming = false
+  /** Milliseconds since 1970; 0 when nothing failed. */
+  #streamFailedMs = 0
 
   constructor(file: SharedFile, compactor: Compactor, unborn: UnbornFiles) {
     this.#file = file
@@ -55,11 +59,19 @@ export class WriteBack {
     return this.#file.context.budget.isOver
   }
 
-  /** Gives the memory that this file's written data takes to chunks, without a commit. */
+  /**
+   * Gives the memory that this file's written data takes to chunks, without a commit. Throws why it
+   * cannot; what will not pass costs the data, which the file's handles report.
+   */
   async relieve(): Promise<void> {
     await this.#drains.run(async () => {
-      if (this.#file.dirty.bytes === 0) return
-      if (this.#inlineLength() === undefined) await this.#drain(true)
+      if (this.#file.dirty.bytes === 0 || this.#inlineLength() !== undefined) return
+      try {
+        await this.#drain(true)
+      } catch (error) {
+        if (!mayPass(error)) this.#giveUpUnsent(error)
+        throw error
+      }
     })
   }
 
@@ -70,12 +82,14 @@ export class WriteBack {
   async commit(): Promise<void> {
     const file = this.#file
     if (!file.hasChanges) return
-    try {
-      await this.#drains.run(async () => this.#freezeAll())
-    } catch (error) {
-      this.#failed(error)
-      if (!mayPass(error)) this.abandon()
-    }
+    await this.#drains.run(async () => {
+      try {
+        await this.#freezeAll()
+      } catch (error) {
+        if (mayPass(error)) this.#failed(error)
+        else this.#giveUpUnsent(error)
+      }
+    })
     await this.#commitFrozen()
   }
 
@@ -95,12 +109,25 @@ export class WriteBack {
     file.changedSinceMs = 0
   }
 
+  /** Gives up what is in no chunk yet; what chunks hold becomes part of the file with the next commit. */
+  #giveUpUnsent(error: unknown): void {
+    this.#failed(error)
+    this.#closePacker()
+    const { changes } = this.#file
+    this.#file.clearDirty()
+    changes.loseUnsent()
+    changes.freeze()
+  }
+
   #stream(): void {
+    if (this.#streamFailedMs !== 0 && Date.now() < this.#streamFailedMs + STREAM_AGAIN_MS) return
     this.#streaming = true
+    this.#streamFailedMs = 0
     this.#drains
       .run(async () => this.#drain(false))
       .catch((error: unknown) => {
         // The data is still here: the next flush tries again, and reports.
+        this.#streamFailedMs = Date.now()
         const { id, path } = this.#file
         this.#file.context.log.warn({ err: error, inode: id, path }, 'writing ahead failed')
       })

@@ -177,3 +177,29 @@ t.test('an mtime that was set wins over writes before it, and loses to those aft
   stack.wrote(10, 9)
   t.equal(stack.mtime, 9_000_000n)
 })
+
+t.test('a file ends where ends what of it could be kept', async (t) => {
+  const stack = new ChangeStack()
+  stack.wrote(60, 1)
+  stack.addExtent(0, 60, chunk(1), 0, 1)
+  stack.wrote(100, 2)
+  t.equal(stack.sizeOver(0), 100)
+  stack.loseUnsent()
+  t.equal(stack.sizeOver(0), 60, 'what was in no chunk is lost')
+  t.equal(stack.sizeOver(80), 80, 'what was there before is not')
+  stack.resize(500, 3)
+  stack.wrote(800, 4)
+  stack.loseUnsent()
+  t.equal(stack.sizeOver(0), 500, 'a size that was set stays')
+
+  const chunks = new ChangeStack()
+  for (const id of [1, 2]) {
+    chunks.addExtent((id - 1) * 60, 60, chunk(id), 0, 1)
+    chunks.wrote(id * 60, 1)
+  }
+  chunks.freeze()
+  chunks.wrote(30, 2)
+  chunks.dropChunk(2)
+  t.equal(chunks.sizeOver(0), 60, 'a chunk that could not be stored')
+  t.equal(chunks.sizeOver(100), 100)
+})
