@@ -105,6 +105,8 @@ export interface ServerCall {
   readonly connection: Connection
   /** Aborted when the caller cancels, its deadline passes, or the connection ends. */
   readonly signal: AbortSignal
+  /** Bytes of the request's message, without payload. */
+  readonly messageBytes: number
   /** Request payload; as {@link Call.read}. */
   read(into: Uint8Array): number | Promise<number>
   /** Response payload, after the response message was sent with `respond`; as {@link Call.write}. */

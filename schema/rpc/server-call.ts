@@ -69,6 +69,10 @@ export class ServerCall implements HandlerCall {
     return this.#abort.signal
   }
 
+  get messageBytes(): number {
+    return this.#incoming.header.messageBytes
+  }
+
   get over(): boolean {
     return this.#state === 'answered' && this.#incoming.over && this.#outgoing.over
   }

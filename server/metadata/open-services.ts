@@ -4,6 +4,7 @@
  */
 import * as opaque from '@serenity-kit/opaque'
 import { DfsError } from '../../schema/wire/status.ts'
+import { Admission, type AdmissionBounds } from './admission.ts'
 import { Holds } from './holds.ts'
 import { Leases } from './leases.ts'
 import { LoginLimits } from './login-limits.ts'
@@ -28,7 +29,15 @@ const PAGE = 1_000
  */
 export async function openServices(
   database: Database,
-  { policy, authority, log, clock }: Pick<Services, 'policy' | 'authority' | 'log' | 'clock'>,
+  {
+    policy,
+    authority,
+    log,
+    clock,
+    admission,
+  }: Pick<Services, 'policy' | 'authority' | 'log' | 'clock'> & {
+    readonly admission?: AdmissionBounds
+  },
 ): Promise<Services> {
   await opaque.ready
   const opaqueSetup = await openCluster(database)
@@ -50,6 +59,7 @@ export async function openServices(
     opaqueSetup,
     clock,
     log,
+    admission: new Admission(log, admission),
     inodeIds: await Sequence.open(database, 'inodes'),
     chunkIds: await Sequence.open(database, 'chunks'),
     holds,

@@ -6,17 +6,19 @@ import type { Operation as OperationId } from '../../schema/generated/common.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Mutation } from './operations/operation.ts'
+import { RequestTimes } from './request-times.ts'
 import type { Caller, Services } from './services.ts'
 import { whileOpen } from './sessions.ts'
 import { keys } from './store/keys.ts'
 import { tables } from './store/tables.ts'
 
-/** Runs `mutation`, or answers from the log. */
+/** Runs `mutation`, or answers from the log; `times` are filled in. */
 export async function replay<Q extends { operation: OperationId }, R>(
   mutation: Mutation<Q, R>,
   request: Q,
   caller: Caller,
   services: Services,
+  times = new RequestTimes(),
 ): Promise<R> {
   const { replies } = caller.session
   invariant(replies !== undefined, 'a session on a connection has its reply log')
@@ -30,7 +32,7 @@ export async function replay<Q extends { operation: OperationId }, R>(
     return holdAgain(mutation, request, answer, caller, services)
   }
   replies.check(request.operation)
-  const answer = run(mutation, request, caller, services)
+  const answer = run(mutation, request, caller, services, times)
   replies.start(id, answer)
   return answer
 }
@@ -40,9 +42,11 @@ function run<Q extends { operation: OperationId }, R>(
   request: Q,
   caller: Caller,
   services: Services,
+  times: RequestTimes,
 ): Promise<R> {
   const { session } = caller
-  const options = { queues: mutation.queues(request, caller), warm: mutation.warm(request) }
+  const queues = mutation.queues(request, caller)
+  const options = { queues, warm: mutation.warm(request), times }
   return services.database.write(options, async (txn) => {
     const response = await mutation.run(txn, request, caller, services)
     const { method } = mutation

@@ -7,7 +7,7 @@
  */
 import type { Operation as OperationId } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
-import type { Connection, Method, Service } from '../../schema/rpc/api.ts'
+import type { Connection, Method, ServerCall, Service } from '../../schema/rpc/api.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { addDevice } from './operations/add-device.ts'
@@ -46,9 +46,14 @@ import { unlink } from './operations/unlink.ts'
 import { deleteUser, disableUser, setQuota } from './operations/user-administration.ts'
 import { ADMIN_NAME, chunkserverOf } from './peer-names.ts'
 import { replay } from './replay.ts'
+import type { RequestTimes } from './request-times.ts'
 import { stateOf, type Caller, type Services } from './services.ts'
 
 const EMPTY = {}
+/** A mutation as so many small reads: it is encoded, logged and written. */
+const MUTATION_COST = 2
+/** As many as a manifest of some thousand windows. */
+const MANIFEST_COST = 8
 
 /** Registers everything that the metadata server serves. */
 export function serveMetadata(service: Service, services: Services): void {
@@ -103,8 +108,10 @@ function serveUsers(service: Service, services: Services): void {
   for (const query of [release, plan, reportChunk, statfs]) {
     serveQuery(service, query as Query<unknown, unknown>, services)
   }
-  service.handle(methods.inodeNumbers, (_q, { connection }) =>
-    inodeNumbers(callerOf(connection), services),
+  service.handle(methods.inodeNumbers, (_q, call) =>
+    admitted(call, { method: methods.inodeNumbers, cost: 1 }, services, (caller) =>
+      inodeNumbers(caller, services),
+    ),
   )
   service.handle(methods.endSession, async (_q, { connection }) => {
     await services.sessions.end(callerOf(connection).session)
@@ -115,7 +122,8 @@ function serveUsers(service: Service, services: Services): void {
     return clusterStatus(services)
   })
   service.handle(methods.readManifest, async (q, call) => {
-    const { inode, windowCount, bytes } = await whenAdmitted(call.connection, services, (caller) =>
+    const kind = { method: methods.readManifest, cost: MANIFEST_COST }
+    const { inode, windowCount, bytes } = await leaseAdmitted(call, kind, services, (caller) =>
       readManifest(q, caller, services),
     )
     call.respond({ inode, windowCount })
@@ -125,19 +133,23 @@ function serveUsers(service: Service, services: Services): void {
 }
 
 function serveQuery<Q, R>(service: Service, query: Query<Q, R>, services: Services): void {
-  service.handle(query.method, (request, { connection }) => {
-    const caller = callerOf(connection)
+  service.handle(query.method, (request, call) => {
+    callerOf(call.connection)
     query.check?.(request)
-    return services.database.read((txn) => query.run(txn, request, caller, services))
+    const kind = { method: query.method, cost: query.cost?.(request) ?? 1 }
+    return admitted(call, kind, services, (caller, times) =>
+      services.database.read((txn) => query.run(txn, request, caller, services), times),
+    )
   })
 }
 
 /** A query that looks at the user's tree: it waits until no other session holds the tree's lease. */
 function serveTreeQuery<Q, R>(service: Service, query: Query<Q, R>, services: Services): void {
-  service.handle(query.method, (request, { connection }) => {
+  service.handle(query.method, (request, call) => {
     query.check?.(request)
-    return whenAdmitted(connection, services, (caller) =>
-      services.database.read((txn) => query.run(txn, request, caller, services)),
+    const kind = { method: query.method, cost: query.cost?.(request) ?? 1 }
+    return leaseAdmitted(call, kind, services, (caller, times) =>
+      services.database.read((txn) => query.run(txn, request, caller, services), times),
     )
   })
 }
@@ -149,10 +161,11 @@ function serveMutation<Q extends { operation: OperationId }, R>(
 ): void {
   const method: Method<Q, R> = mutation.method
   invariant(method.replay === 'logged', `${method.name} changes the store and is not logged`)
-  service.handle(method, (request, { connection }) => {
+  service.handle(method, (request, call) => {
     mutation.check?.(request)
-    return whenAdmitted(connection, services, (caller) =>
-      replay(mutation, request, caller, services),
+    const kind = { method, cost: mutation.cost?.(request) ?? MUTATION_COST }
+    return leaseAdmitted(call, kind, services, (caller, times) =>
+      replay(mutation, request, caller, services, times),
     )
   })
 }
@@ -191,16 +204,47 @@ function serveOperator(service: Service, services: Services): void {
   serve(methods.revokeServer, (q) => revokeServer(q, services))
 }
 
-/** Runs `work` for the caller, once no other session of the user holds the lease of the tree. */
-function whenAdmitted<R>(
-  connection: Connection,
-  { leases }: Services,
-  work: (caller: Caller) => Promise<R>,
+/** What is asked for, as the admission sees it. */
+interface Kind {
+  readonly method: { readonly name: string }
+  /** How many times the work of a small read. */
+  readonly cost: number
+}
+
+type Work<R> = (caller: Caller, times: RequestTimes) => Promise<R>
+
+/** Runs `work` for the caller when it is the user's turn. */
+function admitted<R>(
+  call: ServerCall,
+  { method, cost }: Kind,
+  { admission }: Services,
+  work: Work<R>,
 ): Promise<R> {
-  const caller = callerOf(connection)
-  const recalled = leases.enter(caller.session)
+  const request = {
+    user: callerOf(call.connection).user,
+    method: method.name,
+    cost,
+    bytes: call.messageBytes,
+    abandoned: () => call.signal.aborted,
+  }
   // The caller's session may have ended while it waited.
-  return recalled === undefined ? work(caller) : recalled.then(() => work(callerOf(connection)))
+  return admission.run(request, (times) => work(callerOf(call.connection), times))
+}
+
+/**
+ * As {@link admitted}, once no other session of the user holds the lease of the tree. The lease comes
+ * first: its holder must find a place to send what it held back.
+ */
+function leaseAdmitted<R>(
+  call: ServerCall,
+  kind: Kind,
+  services: Services,
+  work: Work<R>,
+): Promise<R> {
+  const recalled = services.leases.enter(callerOf(call.connection).session)
+  return recalled === undefined
+    ? admitted(call, kind, services, work)
+    : recalled.then(() => admitted(call, kind, services, work))
 }
 
 /** The user of the session that this connection carries. */

@@ -4,6 +4,7 @@
 import type { Connection, Log } from '../../schema/rpc/api.ts'
 import type { UserRecord } from '../../schema/generated/records.ts'
 import type { Authority } from '../identity/certificates.ts'
+import type { Admission } from './admission.ts'
 import type { Clock } from './clock.ts'
 import type { Holds } from './holds.ts'
 import type { Leases } from './leases.ts'
@@ -34,6 +35,7 @@ export interface Services {
   readonly opaqueSetup: string
   readonly clock: Clock
   readonly log: Log
+  readonly admission: Admission
   readonly inodeIds: Sequence
   readonly chunkIds: Sequence
   readonly holds: Holds

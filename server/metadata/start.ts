@@ -7,6 +7,7 @@ import type { Listener } from '../../schema/quic/api.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import { MethodTable } from '../../schema/rpc/method-table.ts'
 import { openRocksStore } from '../store/rocks-store.ts'
+import type { AdmissionBounds } from './admission.ts'
 import { Clock } from './clock.ts'
 import { clusterPaths, readIdentity, readPolicy, writeAddresses } from './cluster-files.ts'
 import { Housekeeping } from './housekeeping.ts'
@@ -30,6 +31,8 @@ export interface StartOptions {
    */
   readonly advertise?: (bound: string) => readonly string[]
   readonly log: Log
+  /** What users may ask at a time; the defaults suit everyday use. */
+  readonly admission?: AdmissionBounds
   /** The store cannot be written any more: the process must end. */
   readonly onFailure: (error: unknown) => void
 }
@@ -58,7 +61,13 @@ export async function startMetadataServer(options: StartOptions): Promise<Metada
   let listener: Listener | undefined
   try {
     const authority = await readIdentity(paths.authority)
-    services = await openServices(database, { policy, authority, log, clock: new Clock() })
+    services = await openServices(database, {
+      policy,
+      authority,
+      log,
+      clock: new Clock(),
+      ...(options.admission === undefined ? {} : { admission: options.admission }),
+    })
     const service = new MethodTable()
     serveMetadata(service, services)
     await services.purger.start(services.holds)

@@ -13,6 +13,8 @@ export interface Query<Q, R> {
   /** Refuses what no state could make right. */
   check?(request: Q): void
   run(txn: Transaction, request: Q, caller: Caller, services: Services): R | Promise<R>
+  /** How many times the work of a small read; 1 without it. */
+  cost?(request: Q): number
 }
 
 /** Changes the store, once for each operation id. */

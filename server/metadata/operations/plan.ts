@@ -18,6 +18,8 @@ import type { Query } from './operation.ts'
 /** Servers that a client may shut out. */
 const EXCLUDED_MAX = 1_024
 const NS_PER_MS = 1_000_000n
+/** Plans that are as much work as a small read. */
+const PLANS_PER_COST = 2
 
 export const plan: Query<PlanRequest, PlanResponse> = {
   method: methods.plan,
@@ -27,6 +29,8 @@ export const plan: Query<PlanRequest, PlanResponse> = {
       refuse(`${count} plans; 1 to ${limits.chunksPerRequestMax} at once`)
     }
   },
+
+  cost: ({ count }) => Math.ceil(count / PLANS_PER_COST),
 
   async run(_txn, request, caller, services) {
     const { chunk, ticket, count } = request

@@ -6,8 +6,10 @@
  * `read` and `write` return only when all that they changed or saw is durable. Nothing is locked
  * over an await but the inodes that a mutation names.
  */
+import { performance } from 'node:perf_hooks'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { keyAfter, type Entry, type OrderedStore } from '../../store/ordered-store.ts'
+import type { RequestTimes } from '../request-times.ts'
 import { Committer } from './committer.ts'
 import { Counters } from './counters.ts'
 import type { KeyRange } from './keys.ts'
@@ -35,6 +37,8 @@ export interface WriteOptions {
   readonly queues?: readonly number[]
   /** Read before the turn comes, so that nobody waits behind us for the engine. */
   readonly warm?: readonly RecordName[]
+  /** Where to note what took how long. */
+  readonly times?: RequestTimes
 }
 
 export class Database implements RecordSource {
@@ -57,8 +61,11 @@ export class Database implements RecordSource {
   }
 
   /** Runs a transaction that changes nothing in the store. */
-  async read<R>(run: (transaction: Transaction) => R | Promise<R>): Promise<R> {
-    const transaction = new Transaction(this)
+  async read<R>(
+    run: (transaction: Transaction) => R | Promise<R>,
+    times?: RequestTimes,
+  ): Promise<R> {
+    const transaction = new Transaction(this, times)
     const generation = this.#begin()
     let decision: Decision<R>
     try {
@@ -66,23 +73,25 @@ export class Database implements RecordSource {
     } finally {
       this.#end(generation)
     }
-    return answer(decision)
+    return answer(decision, transaction.times)
   }
 
   /** Runs a transaction that changes something. See {@link WriteOptions} for what makes it fast. */
   async write<R>(
-    { queues = [], warm = [] }: WriteOptions,
+    { queues = [], warm = [], times }: WriteOptions,
     run: (transaction: Transaction) => R | Promise<R>,
   ): Promise<R> {
     if (this.#committer.waiting >= WAITING_MAX) {
       throw new DfsError('tooManyRequests', 'the disk of the metadata server is slow; try again')
     }
-    const transaction = new Transaction(this)
+    const transaction = new Transaction(this, times)
     const generation = this.#begin()
     let decision: Decision<R>
     try {
+      const startedMs = performance.now()
       if (warm.length > 0) await this.#warm(warm)
       const leave = await this.#queues.enter(queues)
+      transaction.times.turnMs = performance.now() - startedMs
       try {
         decision = await this.#decide(transaction, run)
       } finally {
@@ -91,7 +100,7 @@ export class Database implements RecordSource {
     } finally {
       this.#end(generation)
     }
-    return answer(decision)
+    return answer(decision, transaction.times)
   }
 
   /** Waits until everything decided so far is durable. */
@@ -138,7 +147,9 @@ export class Database implements RecordSource {
     }
     if (missing.length === 0) return found
     const { sequence } = this.#committer
+    const startedMs = performance.now()
     const stored = await this.#store.getMany(missing.map(({ key }) => key))
+    transaction.times.readMs += performance.now() - startedMs
     for (const [i, { at, key, text }] of missing.entries()) {
       if (this.#committer.changedSince(text, sequence)) {
         found[at] = await this.lookup(transaction, table, key, text, watched)
@@ -170,7 +181,9 @@ export class Database implements RecordSource {
     watched: boolean,
   ): Promise<V | undefined> {
     const { sequence } = this.#committer
+    const startedMs = performance.now()
     const stored = await this.#store.get(key)
+    transaction.times.readMs += performance.now() - startedMs
     // Changed while the engine was reading: what it gave may be old, and must not reach the cache.
     if (this.#committer.changedSince(text, sequence)) {
       return this.lookup(transaction, table, key, text, watched)
@@ -207,8 +220,22 @@ export class Database implements RecordSource {
     transaction: Transaction,
     run: (transaction: Transaction) => R | Promise<R>,
   ): Promise<Decision<R>> {
+    const { times } = transaction
+    const startedMs = performance.now()
+    try {
+      return await this.#run(transaction, run)
+    } finally {
+      times.transactionMs += performance.now() - startedMs
+    }
+  }
+
+  async #run<R>(
+    transaction: Transaction,
+    run: (transaction: Transaction) => R | Promise<R>,
+  ): Promise<Decision<R>> {
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
       transaction.reset()
+      transaction.times.runs++
       let result: R
       try {
         result = await run(transaction)
@@ -245,8 +272,12 @@ type Decision<R> = { readonly durable: Promise<void> | undefined } & (
   { readonly result: R } | { readonly error: unknown }
 )
 
-async function answer<R>(decision: Decision<R>): Promise<R> {
-  if (decision.durable !== undefined) await decision.durable
+async function answer<R>(decision: Decision<R>, times: RequestTimes): Promise<R> {
+  if (decision.durable !== undefined) {
+    const startedMs = performance.now()
+    await decision.durable
+    times.syncMs += performance.now() - startedMs
+  }
   if ('error' in decision) throw decision.error
   return decision.result
 }

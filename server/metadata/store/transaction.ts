@@ -4,6 +4,7 @@
  * does through its transaction; what must happen outside goes into `afterDecision`.
  */
 import type { Entry } from '../../store/ordered-store.ts'
+import { RequestTimes } from '../request-times.ts'
 import type { KeyRange } from './keys.ts'
 import type { Table } from './tables.ts'
 
@@ -60,10 +61,13 @@ export class Transaction {
   readonly effects: (() => void)[] = []
   /** The newest decision that this one has seen records of; it must be durable before we answer. */
   dependsOn = 0
+  /** Of the request that it serves. */
+  readonly times: RequestTimes
   readonly #source: RecordSource
 
-  constructor(source: RecordSource) {
+  constructor(source: RecordSource, times = new RequestTimes()) {
     this.#source = source
+    this.times = times
   }
 
   /** The record, or undefined. If it changes before we are decided, the operation runs again. */
