@@ -50,7 +50,7 @@ function preferred(left: readonly Candidate[], chosen: readonly Candidate[]): re
 }
 
 /** A server with no free byte left still has a chance, a small one: it is for it to refuse. */
-const weight = ({ freeBytes, load }: Candidate): number =>
+export const weight = ({ freeBytes, load }: Candidate): number =>
   ((freeBytes + 1) * LOAD_HALF) / (LOAD_HALF + load)
 
 function pick(from: readonly Candidate[], random: Random): Candidate {

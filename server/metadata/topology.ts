@@ -7,7 +7,8 @@ import type { HeartbeatRequest, RegisterRequest } from '../../schema/generated/c
 import type { ServerRecord } from '../../schema/generated/records.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Clock } from './clock.ts'
-import { place, type Candidate, type Random } from './placement.ts'
+import { PlacementTable } from './placement-table.ts'
+import type { Candidate, Random } from './placement.ts'
 
 /** Milliseconds from heartbeat to heartbeat. */
 export const HEARTBEAT_MS = 1_000
@@ -36,6 +37,10 @@ export class Topology {
   readonly #servers = new Map<number, ServerState>()
   readonly #clock: Clock
   readonly #random: Random
+  /** Who can take a chunk, until somebody says something new or dies. */
+  #table:
+    | { readonly placement: PlacementTable; readonly full: number; readonly endMs: number }
+    | undefined
 
   constructor(clock: Clock, random: Random = Math.random) {
     this.#clock = clock
@@ -44,6 +49,7 @@ export class Topology {
 
   /** Takes a server in, or its changed record; what is known of its state stays. */
   put(record: ServerRecord): void {
+    this.#table = undefined
     const known = this.#servers.get(record.id)
     this.#servers.set(record.id, {
       usedBytes: 0,
@@ -68,6 +74,7 @@ export class Topology {
   /** A server said hello; throws `serverUnknown` when it never joined. */
   registered(server: number, request: RegisterRequest): void {
     const state = this.#known(server)
+    this.#table = undefined
     state.freeBytes = request.freeBytes
     state.usedBytes = Math.max(0, request.totalBytes - request.freeBytes)
     state.chunks = request.chunks
@@ -76,6 +83,7 @@ export class Topology {
 
   heartbeat(server: number, request: HeartbeatRequest): void {
     const state = this.#known(server)
+    this.#table = undefined
     state.usedBytes = request.usedBytes
     state.freeBytes = request.freeBytes
     state.full = request.full
@@ -85,10 +93,10 @@ export class Topology {
   }
 
   /** Heard of lately, and not revoked. */
-  alive(state: ServerState): boolean {
+  alive(state: ServerState, nowMs = this.#clock.nowMs()): boolean {
     const { lastHeartbeatMs, record } = state
     if (record.revoked) return false
-    return lastHeartbeatMs !== undefined && this.#clock.nowMs() - lastHeartbeatMs <= DEAD_AFTER_MS
+    return lastHeartbeatMs !== undefined && nowMs - lastHeartbeatMs <= DEAD_AFTER_MS
   }
 
   /**
@@ -96,21 +104,12 @@ export class Topology {
    * that are alive are full.
    */
   place({ replicas, replicasMin, exclude }: PlacementRequest): ServerAddress[] {
-    const candidates: Candidate[] = []
-    let full = 0
-    for (const state of this.#servers.values()) {
-      if (!this.alive(state)) continue
-      if (state.full) full++
-      else {
-        const { id, rack } = state.record
-        candidates.push({ id, rack, freeBytes: state.freeBytes, load: state.load })
-      }
-    }
-    let chosen = place(candidates, replicas, exclude, this.#random)
+    const { placement, full } = this.#candidates()
+    let chosen = placement.place(replicas, exclude, this.#random)
     // Better a server that failed this client once than no plan at all.
-    if (chosen.length < replicasMin) chosen = place(candidates, replicas, NONE, this.#random)
+    if (chosen.length < replicasMin) chosen = placement.place(replicas, NONE, this.#random)
     if (chosen.length >= replicasMin) return this.addresses(chosen)
-    const alive = candidates.length + full
+    const alive = placement.size + full
     if (alive >= replicasMin) {
       throw new DfsError('noSpace', `${full} of ${alive} chunkservers are full; add one`)
     }
@@ -118,6 +117,25 @@ export class Topology {
       'tooFewServers',
       `${alive} chunkservers are alive, a write needs ${replicasMin}; see dfs status`,
     )
+  }
+
+  #candidates(): { readonly placement: PlacementTable; readonly full: number } {
+    const nowMs = this.#clock.nowMs()
+    if (this.#table !== undefined && nowMs <= this.#table.endMs) return this.#table
+    const candidates: Candidate[] = []
+    let full = 0
+    let endMs = Infinity
+    for (const state of this.#servers.values()) {
+      if (!this.alive(state, nowMs)) continue
+      endMs = Math.min(endMs, (state.lastHeartbeatMs ?? 0) + DEAD_AFTER_MS)
+      if (state.full) full++
+      else {
+        const { id, rack } = state.record
+        candidates.push({ id, rack, freeBytes: state.freeBytes, load: state.load })
+      }
+    }
+    this.#table = { placement: new PlacementTable(candidates), full, endMs }
+    return this.#table
   }
 
   /** Where servers are, the living first; unknown and revoked ones are left out. */
