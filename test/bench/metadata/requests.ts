@@ -1,0 +1,220 @@
+/**
+ * What clients ask of a metadata server with millions of files: lookups, attributes, creates, commits,
+ * a listing, a deletion, over the real transport, many sessions, every answer durable.
+ */
+import { spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { openClient, type Client } from '../../../mount/client/open.ts'
+import type { MetadataSession } from '../../../mount/client/api.ts'
+import type { Extent } from '../../../schema/generated/common.ts'
+import { methods } from '../../../schema/methods.ts'
+import { limits } from '../../../schema/wire/limits.ts'
+import { windowDigest } from '../../../schema/wire/content.ts'
+import { log, type BenchCluster, type RunningServer } from './cluster.ts'
+import { measure, memory, randomNumbers } from './measuring.ts'
+import { attributes, entry, FILE_BYTES, Kind, NO_BYTES, token } from './sealed-bytes.ts'
+
+const CLIENTS = 8
+const IN_FLIGHT = 128
+const PLANS = limits.chunksPerRequestMax
+
+/** Sessions in turns: what a load asks through. */
+class Clients {
+  readonly #clients: Client[]
+  #next = 0
+
+  constructor(clients: Client[]) {
+    this.#clients = clients
+  }
+
+  static async open(cluster: BenchCluster, count = CLIENTS): Promise<Clients> {
+    const profile = await cluster.profile()
+    return new Clients(
+      await Promise.all(Array.from({ length: count }, async () => openClient({ profile, log }))),
+    )
+  }
+
+  get session(): MetadataSession {
+    const client = this.#clients[this.#next++ % this.#clients.length]
+    if (client === undefined) throw new Error('no client')
+    return client.session
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#clients.map(async (client) => client.close()))
+  }
+}
+
+/** Asks for random files of all, `reads` times, and makes and commits `writes` new ones. */
+export async function measureRequests(
+  cluster: BenchCluster,
+  server: RunningServer,
+  { reads, writes }: { reads: number; writes: number },
+): Promise<void> {
+  const clients = await Clients.open(cluster)
+  const common = { server, inFlight: IN_FLIGHT }
+  const { files } = cluster.state
+  const random = randomNumbers(files + 7)
+  await measure({
+    ...common,
+    what: 'ping',
+    count: reads,
+    call: () => clients.session.read(methods.ping, {}),
+  })
+  await measure({
+    ...common,
+    what: 'lookup',
+    count: reads,
+    call: () => lookup(clients.session, cluster, random(files)),
+  })
+  await measure({
+    ...common,
+    what: 'getattr',
+    count: reads,
+    call: () => getattr(clients.session, cluster, random(files)),
+  })
+  await measure({
+    ...common,
+    what: 'getattr of 10,000',
+    count: reads,
+    call: () => getattr(clients.session, cluster, random(Math.min(files, 10_000))),
+  })
+  await measureWrites(clients, { cluster, server, writes })
+  await clients.close()
+}
+
+async function measureWrites(
+  clients: Clients,
+  { cluster, server, writes }: { cluster: BenchCluster; server: RunningServer; writes: number },
+): Promise<void> {
+  const common = { server, inFlight: IN_FLIGHT, count: writes }
+  const { folder } = cluster.state
+  const run = Date.now() * 1_000
+  const inodes: number[] = []
+  const create = async (i: number): Promise<void> => {
+    const { inode } = await clients.session.mutate(methods.create, {
+      parent: folder,
+      token: token('new', run + i),
+      entry: entry(),
+      attributes: attributes(Kind.file),
+      inline: NO_BYTES,
+      hold: false,
+    })
+    inodes.push(inode.inode)
+  }
+  await measure({ ...common, what: 'create in one folder', call: create })
+  const plans: { chunk: number; ticket: Uint8Array; servers: number[] }[] = []
+  const plan = async (): Promise<void> => {
+    const request = { count: PLANS, exclude: [], chunk: 0, ticket: NO_BYTES }
+    const answer = await clients.session.read(methods.plan, request)
+    for (const { chunk, ticket, servers } of answer.plans) {
+      plans.push({ chunk, ticket, servers: servers.map(({ id }) => id) })
+    }
+  }
+  const count = Math.ceil(writes / PLANS)
+  await measure({ ...common, count, what: `plan of ${PLANS}`, call: plan })
+  const commit = async (i: number): Promise<void> => {
+    const planned = plans[i]
+    if (planned === undefined) throw new Error('fewer plans than files')
+    const { chunk, ticket, servers } = planned
+    const extents: Extent[] = [{ chunk, offset: 0, length: FILE_BYTES, chunkOffset: 0 }]
+    await clients.session.mutate(methods.commit, {
+      inode: inodes[i] ?? 0,
+      attributes: attributes(Kind.file, { size: FILE_BYTES, version: 2 }),
+      truncates: false,
+      truncateTo: 0,
+      windows: [{ index: 0, extents, digest: windowDigest(extents) }],
+      chunks: [{ chunk, length: FILE_BYTES, servers, ticket }],
+      inline: NO_BYTES,
+    })
+  }
+  await measure({ ...common, what: 'commit of 64 MB', call: commit })
+  const unlink = async (i: number): Promise<void> => {
+    const name = token('new', run + i)
+    const request = { parent: folder, token: name, directory: false }
+    await clients.session.mutate(methods.unlink, request)
+  }
+  await measure({ ...common, what: 'unlink', call: unlink })
+}
+
+async function lookup(
+  session: MetadataSession,
+  cluster: BenchCluster,
+  file: number,
+): Promise<unknown> {
+  const found = await session.read(methods.resolve, {
+    base: cluster.parentOf(file),
+    tokens: token('file', file),
+    hold: false,
+  })
+  if (found.entries.length !== 1) throw new Error(`file ${file} is not there`)
+  return found
+}
+
+function getattr(session: MetadataSession, cluster: BenchCluster, file: number): Promise<unknown> {
+  return session.read(methods.getInode, { inode: cluster.inodeOf(file), hold: false })
+}
+
+/** One lookup after the other, of files that are in nobody's cache: the kernel's are dropped. */
+export async function measureCold(
+  cluster: BenchCluster,
+  server: RunningServer,
+  count: number,
+): Promise<void> {
+  const clients = await Clients.open(cluster, 1)
+  const { session } = clients
+  spawnSync('sync')
+  try {
+    writeFileSync('/proc/sys/vm/drop_caches', '3\n')
+  } catch {
+    console.log('(not root: the kernel has the store in its cache)')
+  }
+  const random = randomNumbers(Date.now() % 1_000_000)
+  const call = (): Promise<unknown> => lookup(session, cluster, random(cluster.state.files))
+  await measure({ server, what: 'cold lookup, one by one', count, inFlight: 1, call })
+  await clients.close()
+}
+
+/** Lists the folder, page by page, up to `pages`. */
+export async function measureListing(
+  cluster: BenchCluster,
+  server: RunningServer,
+  pages: number,
+): Promise<void> {
+  const clients = await Clients.open(cluster, 1)
+  const { session } = clients
+  const directory = cluster.parentOf(0)
+  let after: Uint8Array = NO_BYTES
+  let names = 0
+  const call = async (): Promise<void> => {
+    const page = await session.read(methods.list, { directory, after, limit: 1_000 })
+    names += page.entries.length
+    after = page.more ? (page.entries.at(-1)?.token ?? NO_BYTES) : NO_BYTES
+  }
+  await measure({ server, what: 'list of 1000', count: pages, inFlight: 1, call })
+  console.log(`listed ${names} names`)
+  await clients.close()
+}
+
+/** Deletes the last `count` files, as `rm -r` by many hands does, and waits for the chunks to be let go. */
+export async function measureDeletion(
+  cluster: BenchCluster,
+  server: RunningServer,
+  count: number,
+): Promise<void> {
+  const clients = await Clients.open(cluster)
+  const { state } = cluster
+  const first = state.files - count
+  const call = async (i: number): Promise<void> => {
+    const file = first + i
+    const request = { parent: cluster.parentOf(file), token: token('file', file), directory: false }
+    await clients.session.mutate(methods.unlink, request)
+  }
+  await measure({ server, what: 'unlink of all', count, inFlight: IN_FLIGHT, call })
+  state.files = first
+  state.firstInodes.length = Math.floor(first / 1_000)
+  state.parents.length = state.firstInodes.length
+  cluster.save()
+  console.log(`after the deletion ${memory(server.pid)}`)
+  await clients.close()
+}
