@@ -26,8 +26,22 @@ export interface RangeOptions {
   readonly limit: number
   /** From the end backwards. */
   readonly reverse?: boolean
-  /** Called for a damaged record, which is then left out; without it the read fails. */
+  /** Called for a damaged record, which is then left out; must not throw. Without it the read fails. */
   readonly onCorrupt?: (key: Buffer) => void
+}
+
+/** An entry as a scan finds it; the value of a damaged record is undefined. */
+export interface Scanned {
+  readonly key: Buffer
+  readonly value: Buffer | undefined
+}
+
+/** A walk over a key range; see {@link OrderedStore.scan}. */
+export interface Scan {
+  /** The next entries, in order; none when there are no more. One call at a time. */
+  next(): Promise<readonly Scanned[]>
+  /** Must be called once, also after the last entry; the store cannot close before. */
+  close(): Promise<void>
 }
 
 export interface OrderedStore {
@@ -36,13 +50,25 @@ export interface OrderedStore {
    * `diskFailed` when the engine cannot read.
    */
   get(key: Buffer): Promise<Buffer | undefined>
-  /** As {@link get} for many keys in one trip to the engine; the result is in their order. */
-  getMany(keys: readonly Buffer[]): Promise<(Buffer | undefined)[]>
+  /**
+   * As {@link get} for many keys in one trip to the engine; the result is in their order. With
+   * `onCorrupt` a damaged record is told of, by its place, and comes as undefined.
+   */
+  getMany(
+    keys: readonly Buffer[],
+    onCorrupt?: (index: number) => void,
+  ): Promise<(Buffer | undefined)[]>
   /**
    * Entries of a key range, in order, as of one moment. Further pages start at
    * {@link keyAfter} the last one. Throws as {@link get}.
    */
   range(options: RangeOptions): Promise<Entry[]>
+  /**
+   * Walks over a key range, however long, as of the moment of the call: what is written meanwhile is
+   * not seen. Pages are some tens of KiB; the engine keeps what the walk may still see for as long as
+   * it is open. `next` throws `diskFailed` when the engine cannot read.
+   */
+  scan(range: Pick<RangeOptions, 'from' | 'to'>): Scan
   /**
    * Applies all changes or none; of two changes of one key the later wins. With `sync` it is on
    * stable storage when the promise resolves; without, it survives a kill of the process but not a

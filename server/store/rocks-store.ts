@@ -6,10 +6,10 @@
  * itself behind it, since scans of the engine skip its own checksums.
  */
 import { crc32 } from 'node:zlib'
-import RocksDb, { type BatchChange } from 'rocksdb'
+import RocksDb, { type BatchChange, type Iterator } from 'rocksdb'
 import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
-import type { Change, Entry, OrderedStore, RangeOptions } from './ordered-store.ts'
+import type { Change, Entry, OrderedStore, RangeOptions, Scan, Scanned } from './ordered-store.ts'
 
 const CRC_BYTES = 4
 /** Bytes that the engine reads ahead for a scan before it comes back to the main thread. */
@@ -95,7 +95,10 @@ class RocksStore implements OrderedStore {
     })
   }
 
-  getMany(keys: readonly Buffer[]): Promise<(Buffer | undefined)[]> {
+  getMany(
+    keys: readonly Buffer[],
+    onCorrupt?: (index: number) => void,
+  ): Promise<(Buffer | undefined)[]> {
     this.#enter()
     return new Promise((resolve, reject) => {
       this.#db.getMany(keys, { asBuffer: true }, (error, values = []) => {
@@ -106,7 +109,8 @@ class RocksStore implements OrderedStore {
           const stored = values[i]
           const payload = stored === undefined ? undefined : verified(key, stored)
           if (stored !== undefined && payload === undefined) {
-            return reject(corrupt(this.#directory, key))
+            if (onCorrupt === undefined) return reject(corrupt(this.#directory, key))
+            onCorrupt(i)
           }
           found.push(payload)
         }
@@ -145,6 +149,47 @@ class RocksStore implements OrderedStore {
         if (payload !== undefined) entries.push({ key, value: payload })
         else if (onCorrupt === undefined) return finish(corrupt(this.#directory, key))
         else onCorrupt(key)
+        iterator.next(take)
+      }
+      iterator.next(take)
+    })
+  }
+
+  scan({ from, to }: Pick<RangeOptions, 'from' | 'to'>): Scan {
+    invariant(from.length > 0 && to.length > 0, 'a scan has two bounds')
+    this.#enter()
+    const iterator = this.#db.iterator({
+      gte: from,
+      lt: to,
+      reverse: false,
+      limit: -1,
+      highWaterMark: SCAN_BYTES,
+      // A walk over everything would drive out what others read again and again.
+      fillCache: false,
+    })
+    let closed: Promise<void> | undefined
+    return {
+      next: () => this.#page(iterator),
+      close: () =>
+        (closed ??= new Promise((resolve) =>
+          iterator.end(() => {
+            this.#leave()
+            resolve()
+          }),
+        )),
+    }
+  }
+
+  #page(iterator: Iterator): Promise<Scanned[]> {
+    return new Promise((resolve, reject) => {
+      const entries: Scanned[] = []
+      let bytes = 0
+      const take = (error: Error | null | undefined, key?: Buffer, value?: Buffer): void => {
+        if (error) return reject(this.#failure('scan', error))
+        if (key === undefined || value === undefined) return resolve(entries)
+        entries.push({ key, value: verified(key, value) })
+        bytes += key.length + value.length
+        if (bytes >= SCAN_BYTES) return resolve(entries)
         iterator.next(take)
       }
       iterator.next(take)

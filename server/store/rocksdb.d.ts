@@ -2,7 +2,7 @@
 declare module 'rocksdb' {
   type Done = (error: Error | null | undefined) => void
 
-  interface Iterator {
+  export interface Iterator {
     next(callback: (error: Error | null | undefined, key?: Buffer, value?: Buffer) => void): this
     end(callback: Done): void
   }

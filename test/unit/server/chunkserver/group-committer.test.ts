@@ -14,8 +14,9 @@ async function committerOver(t: Test, failFrom = Infinity) {
   const failures: DfsError[] = []
   const counting: OrderedStore = {
     get: (key) => store.get(key),
-    getMany: (wanted) => store.getMany(wanted),
+    getMany: (wanted, onCorrupt) => store.getMany(wanted, onCorrupt),
     range: (options) => store.range(options),
+    scan: (range) => store.scan(range),
     close: () => store.close(),
     async write(changes, options) {
       batches.push(changes.length)

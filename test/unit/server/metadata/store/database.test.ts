@@ -28,11 +28,17 @@ class Gated implements OrderedStore {
   get(at: Buffer): Promise<Buffer | undefined> {
     return this.#store.get(at)
   }
-  getMany(all: readonly Buffer[]): Promise<(Buffer | undefined)[]> {
-    return this.#store.getMany(all)
+  getMany(
+    all: readonly Buffer[],
+    onCorrupt?: (index: number) => void,
+  ): Promise<(Buffer | undefined)[]> {
+    return this.#store.getMany(all, onCorrupt)
   }
   range(options: Parameters<OrderedStore['range']>[0]): ReturnType<OrderedStore['range']> {
     return this.#store.range(options)
+  }
+  scan(range: Parameters<OrderedStore['scan']>[0]): ReturnType<OrderedStore['scan']> {
+    return this.#store.scan(range)
   }
   async write(changes: readonly Change[], options: { sync: boolean }): Promise<void> {
     this.batches.push(changes.length)
