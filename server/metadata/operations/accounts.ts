@@ -3,6 +3,7 @@
  * the one refusal that tells nobody whether it was the name or the password that was wrong.
  */
 import { createHash } from 'node:crypto'
+import * as opaque from '@serenity-kit/opaque'
 import type { Account } from '../../../schema/generated/metadata.ts'
 import type { UserRecord } from '../../../schema/generated/records.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
@@ -98,6 +99,24 @@ export const loginRefused = (): DfsError =>
 export function accountOf(user: UserRecord, wrappedMasterKey: Uint8Array): Account {
   const { userId, rootInode, wrappedRootKey } = user
   return { userId, user: user.user, rootInode, wrappedMasterKey, wrappedRootKey }
+}
+
+/** OPAQUE's answer to who chooses a password. Throws `invalidArgument` for a request that is none. */
+export function opaqueRegistration(
+  serverSetup: string,
+  userIdentifier: string,
+  registrationRequest: string,
+): string {
+  const { registrationResponse } = opaqueStep(
+    () =>
+      opaque.server.createRegistrationResponse({
+        serverSetup,
+        userIdentifier,
+        registrationRequest,
+      }),
+    () => new DfsError('invalidArgument', 'the OPAQUE registration request is malformed'),
+  )
+  return registrationResponse
 }
 
 /** Runs OPAQUE's server side: what it cannot read is the peer's fault, and never a crash of ours. */

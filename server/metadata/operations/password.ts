@@ -5,7 +5,6 @@
  * The record, the wrapped key and the devices that go change in one transaction; the sessions end
  * before the answer is given. Other connections that had proven the old password can do nothing more.
  */
-import * as opaque from '@serenity-kit/opaque'
 import type { Connection } from '../../../schema/rpc/api.ts'
 import type {
   PasswordStartRequest,
@@ -13,11 +12,10 @@ import type {
   SetPasswordRequest,
   SetPasswordResponse,
 } from '../../../schema/generated/metadata.ts'
-import { DfsError } from '../../../schema/wire/status.ts'
 import { stateOf, type Services } from '../services.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
-import { checkOpaqueRecord, checkWrappedKey, opaqueStep, provenUser } from './accounts.ts'
+import { checkOpaqueRecord, checkWrappedKey, opaqueRegistration, provenUser } from './accounts.ts'
 import { dropDevices } from './devices.ts'
 
 export async function passwordStart(
@@ -27,16 +25,7 @@ export async function passwordStart(
 ): Promise<PasswordStartResponse> {
   const { proof } = stateOf(connection)
   const { user } = await database.read((txn) => provenUser(txn, proof))
-  const { registrationResponse } = opaqueStep(
-    () =>
-      opaque.server.createRegistrationResponse({
-        serverSetup: opaqueSetup,
-        userIdentifier: user,
-        registrationRequest: opaqueRequest,
-      }),
-    () => new DfsError('invalidArgument', 'the OPAQUE registration request is malformed'),
-  )
-  return { opaqueResponse: registrationResponse }
+  return { opaqueResponse: opaqueRegistration(opaqueSetup, user, opaqueRequest) }
 }
 
 export async function setPassword(

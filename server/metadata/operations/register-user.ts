@@ -6,7 +6,6 @@
  * the same.
  */
 import { timingSafeEqual } from 'node:crypto'
-import * as opaque from '@serenity-kit/opaque'
 import type { Connection } from '../../../schema/rpc/api.ts'
 import type {
   RegisterFinishRequest,
@@ -28,7 +27,7 @@ import {
   checkRecovery,
   checkUserName,
   checkWrappedKey,
-  opaqueStep,
+  opaqueRegistration,
   sha256,
   userByName,
 } from './accounts.ts'
@@ -45,16 +44,7 @@ export async function registerStart(
   const record = await database.read((txn) => invited(txn, user, invitation, services))
   loginLimits.passed(connection.peer.address)
   if (record.opaqueRecord !== '') throw usedUp()
-  const { registrationResponse } = opaqueStep(
-    () =>
-      opaque.server.createRegistrationResponse({
-        serverSetup: opaqueSetup,
-        userIdentifier: user,
-        registrationRequest: opaqueRequest,
-      }),
-    () => new DfsError('invalidArgument', 'the OPAQUE registration request is malformed'),
-  )
-  return { opaqueResponse: registrationResponse }
+  return { opaqueResponse: opaqueRegistration(opaqueSetup, user, opaqueRequest) }
 }
 
 export async function registerFinish(
