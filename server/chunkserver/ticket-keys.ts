@@ -9,6 +9,12 @@ import { verifyTicket, type Rights, type TicketClaims } from '../ticket.ts'
 export class TicketKeys {
   #keys = new Map<number, KeyObject>()
   #refused = 0
+  readonly #nowMs: () => number
+
+  /** `nowMs` tells the time, in ms since 1970. */
+  constructor(nowMs: () => number = Date.now) {
+    this.#nowMs = nowMs
+  }
 
   /** Takes the list that a heartbeat brought; an empty one changes nothing. */
   update(list: readonly TicketKey[]): void {
@@ -26,7 +32,7 @@ export class TicketKeys {
   /** Throws `ticketInvalid` or `ticketExpired`. */
   verify(ticket: Uint8Array, chunk: number, rights: Rights): TicketClaims {
     try {
-      return verifyTicket(ticket, { chunk, rights }, (id) => this.#keys.get(id), Date.now())
+      return verifyTicket(ticket, { chunk, rights }, (id) => this.#keys.get(id), this.#nowMs())
     } catch (error) {
       this.#refused++
       throw error
