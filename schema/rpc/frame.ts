@@ -3,16 +3,22 @@
  *
  *     u32  length of the message, bytes, little-endian like all that follows
  *     u16  request: method id; response: status number, 0 for success
- *     u16  reserved, zero
+ *     u16  flags: 1 for a frame that the stream does not end with, see below; the rest zero
  *     u32  request: milliseconds until the caller's deadline; response: 0
  *     ...  the message: FlatBuffers, or for an error its detail as UTF-8
  *
  * Raw payload follows until the end of the stream. Lengths are checked before anything is allocated.
+ *
+ * A frame with flag 1 is followed by one byte, 0, that belongs neither to it nor to the payload. It
+ * travels with the payload or, if there is none, with the end, so that no end is ever sent alone.
  */
 import { DfsError, STATUS, statusFromWire, type StatusName } from '../wire/status.ts'
 import { invariant } from '../wire/invariant.ts'
 
 export const FRAME_HEADER_BYTES = 12
+/** Flag of a frame after which a spare byte comes. */
+const SPARE_BYTE = 1
+const FLAGS_AT = 6
 /** Longest error detail on the wire, bytes of UTF-8. */
 export const DETAIL_BYTES_MAX = 1_024
 
@@ -21,6 +27,8 @@ export interface FrameHeader {
   /** Method id of a request, status number of a response. */
   readonly code: number
   readonly deadlineMs: number
+  /** Whether a spare byte comes between the message and the payload. */
+  readonly spareByte: boolean
 }
 
 /** A frame with its message, in a buffer of its own. */
@@ -28,10 +36,15 @@ export function encodeFrame(code: number, deadlineMs: number, message: Uint8Arra
   const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + message.length)
   frame.writeUInt32LE(message.length, 0)
   frame.writeUInt16LE(code, 4)
-  frame.writeUInt16LE(0, 6)
+  frame.writeUInt16LE(0, FLAGS_AT)
   frame.writeUInt32LE(deadlineMs, 8)
   frame.set(message, FRAME_HEADER_BYTES)
   return frame
+}
+
+/** Says in a frame that a spare byte follows it. */
+export function announceSpareByte(frame: Uint8Array): void {
+  frame[FLAGS_AT] = SPARE_BYTE
 }
 
 /** The frame of an error response; the detail is cut at {@link DETAIL_BYTES_MAX}. */
@@ -43,18 +56,23 @@ export function encodeErrorFrame(status: StatusName, detail: string): Uint8Array
 /**
  * Reads a header from the first {@link FRAME_HEADER_BYTES} of `bytes`, which must hold them.
  *
- * Throws DfsError `frameMalformed` when the reserved field is set.
+ * Throws DfsError `frameMalformed` for flags that are not known.
  */
 export function parseFrameHeader(bytes: Uint8Array): FrameHeader {
   invariant(bytes.length >= FRAME_HEADER_BYTES, 'a whole header is given to the parser')
-  const reserved = u16(bytes, 6)
-  if (reserved !== 0) {
+  const flags = u16(bytes, FLAGS_AT)
+  if (flags > SPARE_BYTE) {
     throw new DfsError(
       'frameMalformed',
-      `reserved field of the frame header is ${reserved}, not 0: the peer speaks another format`,
+      `flags of the frame header are ${flags}, not 0 or 1: the peer speaks another format`,
     )
   }
-  return { messageBytes: u32(bytes, 0), code: u16(bytes, 4), deadlineMs: u32(bytes, 8) }
+  return {
+    messageBytes: u32(bytes, 0),
+    code: u16(bytes, 4),
+    deadlineMs: u32(bytes, 8),
+    spareByte: flags === SPARE_BYTE,
+  }
 }
 
 /** The error that an error response carries. */

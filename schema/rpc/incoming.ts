@@ -26,6 +26,8 @@ export class Incoming {
   #header: FrameHeader | undefined
   #message: Uint8Array | undefined
   #filled = 0
+  /** A spare byte is still to come, which is nobody's. */
+  #spareByte = false
   /** Payload that came with the frame in one read. */
   #surplus: Uint8Array | undefined
   #payloadBytes = 0
@@ -124,7 +126,8 @@ export class Incoming {
     while (!this.#ended) {
       const bytes = this.#recv(scratch)
       if (bytes === NOTHING) return
-      if (bytes > 0) throw unexpectedPayload()
+      if (bytes > (this.#spareByte ? 1 : 0)) throw unexpectedPayload()
+      if (bytes > 0) this.#spareByte = false
     }
   }
 
@@ -176,7 +179,9 @@ export class Incoming {
     this.#header = header
     this.#message = message
     this.#filled = end - FRAME_HEADER_BYTES
-    if (bytes.length > end) this.#surplus = Uint8Array.from(bytes.subarray(end))
+    this.#spareByte = header.spareByte && bytes.length === end
+    const payloadAt = header.spareByte ? end + 1 : end
+    if (bytes.length > payloadAt) this.#surplus = Uint8Array.from(bytes.subarray(payloadAt))
   }
 
   #readNow(into: Uint8Array): number {
@@ -190,6 +195,11 @@ export class Incoming {
     }
     if (this.#ended) return 0
     const bytes = this.#recv(into)
+    if (this.#spareByte && bytes > 0) {
+      this.#spareByte = false
+      into.copyWithin(0, 1, bytes)
+      return bytes > 1 ? this.#count(bytes - 1) : this.#readNow(into)
+    }
     // An end without bytes reads as 0, which is what a reader takes for the end.
     return bytes > 0 ? this.#count(bytes) : bytes
   }

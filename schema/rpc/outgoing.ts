@@ -6,9 +6,11 @@
  */
 import { DfsError } from '../wire/status.ts'
 import { invariant } from '../wire/invariant.ts'
+import { announceSpareByte } from './frame.ts'
 import { STOPPED, type StreamPort } from './stream-port.ts'
 
 const NO_BYTES = new Uint8Array(0)
+const SPARE_BYTE = new Uint8Array(1)
 
 interface Waiter {
   readonly resolve: () => void
@@ -21,8 +23,9 @@ export class Outgoing {
   #frame: Uint8Array | undefined
   #payload: Uint8Array | undefined
   /**
-   * The payload's last byte so far. It goes with the next bytes or with the end: quiche can lose an
-   * end that is sent alone when all before it is acknowledged (cloudflare/quiche issue 2525).
+   * The payload's last byte so far, or the spare byte before it. It goes with the next bytes or with
+   * the end: quiche can lose an end that is sent alone when all before it is acknowledged
+   * (cloudflare/quiche issue 2525).
    */
   #held: Uint8Array | undefined
   #waiter: Waiter | undefined
@@ -59,6 +62,10 @@ export class Outgoing {
   sendFrame(frame: Uint8Array, end: boolean): void {
     this.#frame = frame
     this.#endWanted = end
+    if (!end) {
+      announceSpareByte(frame)
+      this.#held = SPARE_BYTE
+    }
     this.flush()
   }
 
@@ -91,7 +98,7 @@ export class Outgoing {
     if (this.over) return
     this.#frame = undefined
     this.#payload = undefined
-    this.#push(NO_BYTES, true)
+    this.#push(this.#held ?? NO_BYTES, true)
     this.break(error)
   }
 
@@ -108,7 +115,7 @@ export class Outgoing {
 
   #flushFrame(): boolean {
     if (this.#frame === undefined) return true
-    this.#frame = this.#push(this.#frame, this.#endWanted && this.#payload === undefined)
+    this.#frame = this.#push(this.#frame, this.#endWanted && this.#held === undefined)
     return this.#frame === undefined
   }
 

@@ -2,6 +2,7 @@
 import * as fc from 'fast-check'
 import t from 'tap'
 import {
+  announceSpareByte,
   decodeError,
   DETAIL_BYTES_MAX,
   encodeErrorFrame,
@@ -49,9 +50,19 @@ t.test('a parser answers every header with a value or frameMalformed', async (t)
       }
     }),
   )
-  t.throws(() => parseFrameHeader(Buffer.from('000000000000010000000000', 'hex')), {
+  t.throws(() => parseFrameHeader(Buffer.from('000000000000020000000000', 'hex')), {
     code: 'frameMalformed',
   })
+  t.throws(() => parseFrameHeader(Buffer.from('000000000000010100000000', 'hex')), {
+    code: 'frameMalformed',
+  })
+})
+
+t.test('a spare byte is announced by a flag', async (t) => {
+  const frame = encodeFrame(7, 0, Buffer.from('abc'))
+  t.equal(parseFrameHeader(frame).spareByte, false)
+  announceSpareByte(frame)
+  t.equal(parseFrameHeader(frame).spareByte, true)
 })
 
 t.test('an error travels with its status and its detail, cut to its limit', async (t) => {
@@ -65,7 +76,8 @@ t.test('an error travels with its status and its detail, cut to its limit', asyn
 
 t.test('a status that only a newer peer knows is internal', async (t) => {
   t.equal(
-    decodeError({ code: 65_000, deadlineMs: 0, messageBytes: 0 }, Buffer.of()).code,
+    decodeError({ code: 65_000, deadlineMs: 0, messageBytes: 0, spareByte: false }, Buffer.of())
+      .code,
     'internal',
   )
 })

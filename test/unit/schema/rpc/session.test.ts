@@ -85,6 +85,62 @@ t.test('cancelling reaches the handler and leaves nothing behind', async (t) => 
   t.equal(pair.server.open, 0)
 })
 
+t.test('an end without payload arrives, however long after all else', async (t) => {
+  let finish: (() => void) | undefined
+  const service = new MethodTable()
+  service.handle(mirror, async (request, call) => {
+    call.respond(request)
+    const got = await call.read(Buffer.alloc(10))
+    await new Promise<void>((resolve) => (finish = resolve))
+    t.equal(got, 0, 'the request has no payload')
+    return undefined
+  })
+  const pair = await QuichePair.create(service)
+  const call = pair.client.start(mirror, hello, false)
+  pair.settle()
+  t.same(Buffer.from(await call.response), hello, 'the answer does not wait for the end')
+  const reading = call.read(Buffer.alloc(10))
+  // All that was sent so far is acknowledged by now.
+  pair.settle()
+  call.end()
+  pair.settle()
+  await new Promise((resolve) => setImmediate(resolve))
+  t.type(finish, 'function', 'the server sees the end of the request')
+  finish?.()
+  await new Promise((resolve) => setImmediate(resolve))
+  pair.settle()
+  t.equal(await reading, 0)
+  t.equal(pair.client.open, 0)
+  t.equal(pair.server.open, 0)
+})
+
+t.test('payload arrives whole, in whatever pieces it is written and read', async (t) => {
+  const pair = await QuichePair.create(testService())
+  for (const pieces of [[1], [1, 1], [2, 1, 40_000], [40_000, 1]]) {
+    const call = pair.client.start(mirror, hello, false)
+    const sent: Buffer[] = []
+    for (const bytes of pieces) {
+      const piece = Buffer.alloc(bytes, sent.length + 1)
+      sent.push(piece)
+      await call.write(piece)
+      pair.settle()
+    }
+    call.end()
+    for (let n = 0; n < 20; n++) {
+      pair.settle()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await call.response
+    const got: Buffer[] = []
+    const into = Buffer.alloc(1_000)
+    for (let n = await call.read(into); n > 0; n = await call.read(into)) {
+      got.push(Buffer.from(into.subarray(0, n)))
+      pair.settle()
+    }
+    t.same(Buffer.concat(got), Buffer.concat(sent))
+  }
+})
+
 t.test('calls beyond the allowed streams wait, and expire while they wait', async (t) => {
   const pair = await QuichePair.create(testService())
   const calls = Array.from({ length: 1_100 }, () =>
