@@ -21,6 +21,9 @@ export interface TransportSettings {
   readonly keylogDirectory?: string
   /** Milliseconds of silence after which a connection counts as lost. */
   readonly idleMs?: number
+  /** Connections that a listener accepts, in all and from one address. */
+  readonly connectionsMax?: number
+  readonly connectionsPerAddressMax?: number
 }
 
 export interface ListenOptions {

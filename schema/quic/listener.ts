@@ -248,11 +248,10 @@ class QuicListener implements Listener {
 
   #refusal(remote: HostPort): string | undefined {
     if (this.#closing !== undefined) return 'shutting down'
-    if (this.#all.size > quicLimits.connectionsMax) {
-      return `${quicLimits.connectionsMax} connections are open already`
-    }
-    if ((this.#perAddress.get(remote.host) ?? 0) > quicLimits.connectionsPerAddressMax) {
-      return `${quicLimits.connectionsPerAddressMax} connections from your address already`
+    const { connectionsMax, connectionsPerAddressMax } = this.#settings
+    if (this.#all.size > connectionsMax) return `${connectionsMax} connections are open already`
+    if ((this.#perAddress.get(remote.host) ?? 0) > connectionsPerAddressMax) {
+      return `${connectionsPerAddressMax} connections from your address already`
     }
     return undefined
   }

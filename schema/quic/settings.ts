@@ -15,6 +15,8 @@ export class Settings {
   readonly keylogDirectory: string | undefined
   readonly idleMs: number
   readonly keepAliveMs: number
+  readonly connectionsMax: number
+  readonly connectionsPerAddressMax: number
   /** Set when every datagram has this size. */
   readonly fixedDatagramBytes: number | undefined
   #keylogs = 0
@@ -36,6 +38,9 @@ export class Settings {
     this.congestion = given.congestion ?? 'bbr'
     this.keylogDirectory = given.keylogDirectory
     this.idleMs = given.idleMs ?? quicLimits.idleMs
+    this.connectionsMax = given.connectionsMax ?? quicLimits.connectionsMax
+    this.connectionsPerAddressMax =
+      given.connectionsPerAddressMax ?? quicLimits.connectionsPerAddressMax
     this.keepAliveMs = Math.min(quicLimits.keepAliveMs, this.idleMs / KEEP_ALIVES_PER_IDLE)
   }
 
