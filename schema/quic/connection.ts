@@ -16,13 +16,13 @@ import { describeEnd } from './close-reason.ts'
 import type { ConnectionOptions } from './connection-options.ts'
 import type { Endpoint, Served } from './endpoint.ts'
 import { quicLimits } from './limits.ts'
-import { Liveness } from './liveness.ts'
+import { Liveness, SILENT } from './liveness.ts'
 import { NativeStreams } from './native-streams.ts'
 import { PathSize } from './path-size.ts'
 import { certificateName } from './peer-certificate.ts'
 import { isSideMessage } from './side-channel.ts'
 import { RemotePeer } from './remote-peer.ts'
-import { readStats } from './stats.ts'
+import { readStats, roundTripMs } from './stats.ts'
 import { WakeTimer } from './wake-timer.ts'
 
 /** Longest that quiche waits for an acknowledgement on paths worth draining for, ms. */
@@ -73,7 +73,7 @@ export class QuicConnection implements Connection, Served {
       ownStreamKind: role === 'client' ? 0 : 1,
     })
     this.#timer = new WakeTimer(() => endpoint.schedule(this))
-    this.#liveness = new Liveness(options.keepAliveMs)
+    this.#liveness = new Liveness(options.keepAliveMs, () => roundTripMs(native))
     this.#path = new PathSize(options)
     this.#handshakeDueMs = endpoint.now() + quicLimits.handshakeMs
     this.peer = new RemotePeer(options.remote)
@@ -256,10 +256,12 @@ export class QuicConnection implements Connection, Served {
     if (native.isReadable()) for (const id of native.readable()) session.readable(id)
     session.flush()
     if (nowMs >= session.wakeAtMs) session.expire(nowMs)
-    if (this.#liveness.ask(nowMs)) {
-      native.sendAckEliciting()
-      this.#streams.touched = true
-    }
+    this.#liveness.busy(session.open > 0, nowMs)
+    const question = this.#liveness.ask(nowMs)
+    if (question === 'gone') this.closeWith(STATUS.connectionLost.wire, SILENT)
+    if (question !== 'ask') return
+    native.sendAckEliciting()
+    this.#streams.touched = true
   }
 
   /** Sends what quiche has, up to a burst; true when there may be more. */
@@ -365,14 +367,13 @@ export class QuicConnection implements Connection, Served {
 
   /** quiche says that the connection is over. */
   #finish(): void {
-    const native = this.#native
     const error = describeEnd({
       peer: this.#peerText(),
       role: this.#options.role,
       established: this.#established,
-      timedOut: native.isTimedOut(),
-      localError: native.localError(),
-      peerError: native.peerError(),
+      timedOut: this.#native.isTimedOut(),
+      localError: this.#native.localError(),
+      peerError: this.#native.peerError(),
     })
     const cause = this.#sendError
     this.#end(

@@ -43,6 +43,10 @@ export const quicLimits = {
   idleMs: 20_000,
   /** Milliseconds of silence after which a client asks whether the server is there. */
   keepAliveMs: 5_000,
+  /** Milliseconds without an answer, while requests are under way, until the peer is asked. */
+  missedMs: 1_000,
+  /** Questions without an answer, while requests are under way, after which the peer counts as gone. */
+  unansweredMax: 2,
   /** Milliseconds a handshake may take. */
   handshakeMs: 10_000,
   /** Bytes of our connection ids. */

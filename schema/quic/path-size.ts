@@ -17,6 +17,7 @@ import {
   writeSideMessage,
   type SideMessage,
 } from './side-channel.ts'
+import { roundTripMs } from './stats.ts'
 
 const U32_END = 2 ** 32
 
@@ -57,8 +58,7 @@ export class PathSize {
   turn(nowMs: number, remote: HostPort): void {
     const probe = this.#probe
     if (probe === undefined || nowMs < probe.wakeAtMs) return
-    const rttMs = this.#options.native.pathStats().find(({ active }) => active)?.rtt ?? 0
-    for (const { nonce, size } of probe.expire(nowMs, rttMs)) {
+    for (const { nonce, size } of probe.expire(nowMs, roundTripMs(this.#options.native))) {
       this.#send(size, { kind: PROBE, nonce, size }, remote)
     }
     this.datagramBytes = probe.size

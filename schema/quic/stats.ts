@@ -4,6 +4,11 @@
 import type { Connection as Native } from '@matrixai/quic/native/types.js'
 import type { ConnectionStats } from '../rpc/api.ts'
 
+/** Smoothed round-trip time of the path in use, ms; 0 before it is known. */
+export function roundTripMs(native: Native): number {
+  return native.pathStats().find(({ active }) => active)?.rtt ?? 0
+}
+
 export function readStats(
   native: Native,
   datagramBytes: number,

@@ -2,11 +2,12 @@
  * Chains of chunkservers that break: killed, frozen, cut off.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { limits } from '../../schema/wire/limits.ts'
 import { ChunkserverTest, type ServerProcess } from '../support/chunkservers.ts'
+import { until } from '../support/transport.ts'
 
 const BLOCK = limits.sealedBlockBytes
 
@@ -45,6 +46,33 @@ t.test('a chain with a killed server in it still stores on the others', async (t
   const repeated = await test.write(peer, 4, bytes.subarray(0, 5 * BLOCK), { chain })
   t.same(repeated.servers, [1, 3], 'the dead server is skipped')
   t.match(repeated.failed, [{ server: 2 }])
+})
+
+t.test('what a killed first server held at the next is free again within seconds', async (t) => {
+  const { test, one, two, chain, peer } = await three(t)
+  const bytes = randomBytes(1_000 * BLOCK)
+  const writing = test.write(peer, 1, bytes, { chain })
+  const lost = t.rejects(writing, { code: 'connectionLost' })
+  const incoming = (): number => readdirSync(join(two.directory, 'chunks/incoming')).length
+  t.ok(await until(() => incoming() > 0), 'it has reached the second server')
+  await one.kill('SIGKILL')
+  await lost
+  const second = test.peer(two.address, 2)
+  const start = performance.now()
+  let refused = 0
+  for (let stored = false; !stored;) {
+    try {
+      await test.write(second, 1, bytes.subarray(0, 5 * BLOCK))
+      stored = true
+    } catch (error) {
+      t.match(error, { code: 'tooManyRequests' })
+      refused++
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+  const seconds = (performance.now() - start) / 1_000
+  t.ok(seconds < 8, `${seconds.toFixed(1)} s, ${refused} times refused`)
+  t.ok((await test.read(second, 1)).bytes.equals(bytes.subarray(0, 5 * BLOCK)))
 })
 
 t.test(

@@ -83,20 +83,47 @@ t.test('a lone datagram is acknowledged at once, a run of them together', async 
 })
 
 t.test('a peer is given up after a hint, a question and another hint', async (t) => {
-  const alive = new Liveness(5_000)
+  const rtt = (): number => 1
+  const alive = new Liveness(5_000, rtt)
   alive.heard(0)
-  t.equal(alive.ask(4_999), false)
-  t.equal(alive.ask(5_000), true, 'a client asks after a silence')
+  t.equal(alive.ask(4_999), 'none')
+  t.equal(alive.ask(5_000), 'ask', 'a client asks after a silence')
   alive.heard(5_001)
   t.equal(alive.hint(6_000), false)
   t.equal(alive.hint(6_001), false, 'a second hint before it was asked proves nothing')
-  t.equal(alive.ask(6_020), true)
+  t.equal(alive.ask(6_020), 'ask')
   t.equal(alive.hint(6_030), true)
   alive.heard(6_040)
   t.equal(alive.hint(6_050), false, 'a word from it clears the suspicion')
-  const server = new Liveness(Infinity)
+  const server = new Liveness(Infinity, rtt)
   server.heard(0)
   t.equal(server.askAtMs, Infinity, 'a server leaves keeping alive to its clients')
+})
+
+t.test('a peer that is silent while requests wait is asked soon, and given up', async (t) => {
+  const near = (): number => 20
+  for (const peer of [new Liveness(5_000, near), new Liveness(Infinity, near)]) {
+    peer.heard(0)
+    peer.busy(true, 300)
+    t.equal(peer.ask(1_299), 'none')
+    t.equal(peer.ask(1_300), 'ask', 'a second after somebody began to wait')
+    t.equal(peer.ask(2_299), 'none')
+    t.equal(peer.ask(2_300), 'ask')
+    t.equal(peer.ask(3_300), 'gone')
+    peer.heard(3_400)
+    t.equal(peer.ask(4_400), 'ask', 'a word from it begins anew')
+    t.equal(peer.askAtMs, 5_400)
+    peer.busy(false, 4_500)
+    t.ok(peer.askAtMs > 9_000, 'nobody waits')
+    peer.busy(true, 4_600)
+    t.equal(peer.ask(5_400), 'ask', 'who waits again and again has waited all the time')
+    t.equal(peer.ask(6_400), 'gone')
+  }
+  const far = new Liveness(5_000, () => 800)
+  far.heard(0)
+  far.busy(true, 0)
+  t.equal(far.ask(1_000), 'ask')
+  t.equal(far.askAtMs, 3_400, 'an answer from far away takes its time')
 })
 
 t.test('messages beside QUIC survive the wire, and QUIC is never taken for one', async (t) => {
