@@ -30,7 +30,7 @@ export interface ConfigOptions {
 /** Throws DfsError `invalidArgument` for a certificate, key or CA that does not parse or match. */
 export function createConfig(options: ConfigOptions): Config {
   const { settings, windowBytes } = options
-  const streamWindowBytes = Math.min(quicLimits.streamWindowBytes, windowBytes / 4)
+  const streamWindowBytes = Math.min(quicLimits.streamWindowBytes, windowBytes / 3)
   const config = createTls(options)
   config.setApplicationProtos([options.alpn ?? ALPN])
   config.grease(true)

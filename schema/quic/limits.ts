@@ -6,10 +6,14 @@ import { invariant } from '../wire/invariant.ts'
 const MIB = 1_048_576
 
 export const quicLimits = {
-  /** Bytes a peer may send on one stream before somebody reads them. */
-  streamWindowBytes: 16 * MIB,
+  /**
+   * Bytes a peer may send on one stream before somebody reads them. A whole sealed chunk and its frame
+   * fit: quiche starts a stream's real window at 32 KiB when this is used up, and whoever sends more
+   * is slowed down there, over 20 ms for half a second.
+   */
+  streamWindowBytes: 66 * MIB,
   /** Bytes a peer may send on all streams of a connection before somebody reads them. */
-  connectionWindowBytes: 64 * MIB,
+  connectionWindowBytes: 256 * MIB,
   /** Bytes that peers may send to one listener unread, as a target: more connections, smaller windows. */
   receiveBudgetBytes: 1_024 * MIB,
   /** Smallest connection window that the budget leads to, bytes. */
@@ -17,7 +21,7 @@ export const quicLimits = {
   /** Streams of ours after which a peer makes a new connection: quiche remembers each for ever. */
   streamsPerConnectionMax: 1_048_576,
   /** Estimated flow-control bytes lost to broken-off streams after which a new one is made too. */
-  lostCreditBytesMax: 32 * MIB,
+  lostCreditBytesMax: 128 * MIB,
   /** Answers of a listener in one second to datagrams of no connection, retry tokens apart. */
   strangerAnswersPerSecondMax: 1_000,
   /** Requests that each side may have open on a connection; more wait at their caller. */
@@ -26,9 +30,9 @@ export const quicLimits = {
   datagramBytesMin: 1_200,
   /**
    * Bytes that congestion control counts as one datagram at least, whatever their real size: ten of
-   * them may be under way before the first answer, 40 Ethernet packets.
+   * them may be under way before the first answer, 111 Ethernet packets.
    */
-  congestionUnitBytes: 5_888,
+  congestionUnitBytes: 16_383,
   /** Largest datagram that quiche builds. */
   datagramBytesMax: 16_383,
   /** Bytes asked of the kernel for each socket buffer. */
