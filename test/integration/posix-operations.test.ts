@@ -139,6 +139,13 @@ tell('names', lambda: os.listdir('names') == sorted(names) or sorted(os.listdir(
 tell('contents', lambda: all(read('names/' + name).decode() == name for name in names))
 deep = '/'.join(['d' * 250] * 15); os.makedirs(deep); write(deep + '/file', 'deep')
 tell('a path of %d bytes' % len(deep), lambda: read(deep + '/file'))
+longest = deep + '/' + 'n' * (4095 - len(deep) - 1 - 200) + '/' * 200
+tell('%d bytes' % len(longest), lambda: os.mkdir(longest) or os.path.isdir(longest))
+top = os.getcwd()
+for n in range(20): os.mkdir('e' * 250); os.chdir('e' * 250)
+tell('deeper than a path is long', lambda: write('f', 'deep') or read('f'))
+tell('there', lambda: (os.listdir('.'), os.stat('f').st_size)); os.rename('f', 'g'); os.unlink('g'); os.chdir(top)
+tell('all of it goes', lambda: os.system('rm -r ' + 'e' * 250))
 os.utime('full', ns=(1_600_000_000_123_000_000, 1_500_000_000_456_000_000))
 tell('times', lambda: (os.stat('full').st_atime_ns, os.stat('full').st_mtime_ns))
 def moved(what, path, change, field='st_mtime_ns'):

@@ -81,7 +81,8 @@ class Run {
     if (roll < 68) return this.#openOrCreate()
     if (roll < 75) return this.#stat()
     if (roll < 78) return this.#list()
-    if (roll < 82) return this.#attributes()
+    if (roll < 80) return this.#attributes()
+    if (roll < 83) return this.#attributesOfOpen()
     return this.#names()
   }
 
@@ -259,6 +260,27 @@ class Run {
         if (found.kind === 'file') found.mtime = mtime
       },
     )
+  }
+
+  /** By handle, also when the file has no name any more. */
+  async #attributesOfOpen(): Promise<void> {
+    const open = this.#random.of(this.#open)
+    if (open === undefined) return
+    const { mount, handle, file } = open
+    const holder = this.#dirty.get(file)
+    if (holder !== undefined) await this.#saveAll(file)
+    const fs = this.#mount(mount)
+    const mode = this.#random.below(0o1000)
+    const mtime = BigInt(this.#random.below(2 ** 31)) * 1_000n
+    this.#note(`chmod ${mount}:${handle} ${mode.toString(8)}, utimens ${mtime}`)
+    await fs.chmod(handle, mode)
+    await fs.utimens(handle, 1_000n, mtime)
+    file.mode = mode
+    file.mtime = mtime
+    const stat = await fs.statHandle(handle)
+    equal(stat.mode & 0o7777, mode, 'mode of an open file')
+    equal(stat.mtime, mtime, 'mtime of an open file')
+    equal(stat.nlink, file.links, 'links of an open file')
   }
 
   async #names(): Promise<void> {
