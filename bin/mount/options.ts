@@ -25,13 +25,13 @@ export const mountOptions = {
     type: 'string',
     default: '256M',
     requiresArg: true,
-    describe: 'Memory for data read',
+    describe: 'Memory for data that was read, such as 64M or 2G',
   },
   'write-buffer': {
     type: 'string',
     default: '256M',
     requiresArg: true,
-    describe: 'Memory for data on its way to the servers',
+    describe: 'Memory for data on its way to the servers; 64M at least',
   },
   'log-file': {
     type: 'string',
