@@ -21,7 +21,10 @@ export type Answer<T> = (code: Code, value?: T) => void
 export interface Deadlines {
   /** Most requests. */
   readonly requestMs: number
-  /** Those that carry data to the servers: up to a full write buffer over a slow line. */
+  /**
+   * Those that carry data to the servers: up to a full write buffer over a slow line; and a listing,
+   * which is one request however many entries there are.
+   */
   readonly dataMs: number
 }
 
@@ -192,6 +195,7 @@ export class Requests {
       case 'write':
       case 'truncate':
       case 'ftruncate':
+      case 'readdir':
         return this.#deadlines.dataMs
       default:
         return this.#deadlines.requestMs
