@@ -2,6 +2,7 @@
 /**
  * `dfs`: a cluster for a first try, the account, and the store without a mount.
  */
+import { acceptRollbackCommand } from './commands/accept-rollback.ts'
 import { loginCommand, registerCommand } from './commands/account.ts'
 import { devicesCommand, logoutCommand } from './commands/devices.ts'
 import { lsCommand } from './commands/ls.ts'
@@ -33,6 +34,7 @@ await runMain('dfs', async () => {
     .command(rmCommand)
     .command(statusCommand)
     .command(revealCommand)
+    .command(acceptRollbackCommand)
     .completion('completion', 'Print a script for shell completion: dfs completion >> ~/.bashrc')
     .demandCommand(1, 'say which command')
     .example('$0 up', 'start a cluster here and mount it at ./mnt')

@@ -134,6 +134,18 @@ export const methods = {
   /** The session is over; its holds, its answers and its lease go. */
   endSession: method(84, 'endSession', meta.Empty, meta.Empty),
 
+  readTreeState: method(
+    90,
+    'readTreeState',
+    meta.ReadTreeStateRequest,
+    meta.ReadTreeStateResponse,
+    { responseBytesMax: 12 * LARGE },
+  ),
+  /** Compares and swaps: who repeats it finds its own state there. */
+  writeTreeState: method(91, 'writeTreeState', meta.WriteTreeStateRequest, meta.Empty, {
+    requestBytesMax: 12 * LARGE,
+  }),
+
   join: method(100, 'join', cluster.JoinRequest, cluster.JoinResponse),
   register: method(101, 'register', cluster.RegisterRequest, cluster.RegisterResponse),
   heartbeat: method(102, 'heartbeat', cluster.HeartbeatRequest, cluster.HeartbeatResponse, {

@@ -40,11 +40,12 @@ export async function withFileSystem<T>(
   profileDir: string | undefined,
   body: (fs: FileSystem) => Promise<T>,
 ): Promise<T> {
-  const profile = await readProfile(profileDir ?? defaultProfile())
+  const stateDir = profileDir ?? defaultProfile()
+  const profile = await readProfile(stateDir)
   const log = commandLog()
   const client = await openClient({ profile, log })
   try {
-    const fs = await openFileSystem({ client, log })
+    const fs = await openFileSystem({ client, log, stateDir })
     try {
       return await body(fs)
     } finally {

@@ -34,7 +34,13 @@ export async function mountInForeground(settings: MountSettings): Promise<void> 
   const { cacheBytes, writeBufferBytes, readOnly, allowOther } = settings
   const client = await openClient({ profile, log, writeBufferBytes })
   try {
-    const fs = await openFileSystem({ client, log, cacheBytes, readOnly })
+    const fs = await openFileSystem({
+      client,
+      log,
+      cacheBytes,
+      readOnly,
+      stateDir: settings.profile,
+    })
     try {
       const live = await mount(fs, { directory, log, allowOther, readOnly })
       await serve(live, log)

@@ -13,6 +13,8 @@ export interface MetadataSession {
   /** Another one after the server has ended it. */
   readonly id: number
   readonly userId: number
+  /** The device that opened it. */
+  readonly device: number
   readonly rootInode: number
   readonly rootKey: InodeKey
   readonly replicas: number

@@ -115,6 +115,10 @@ export class Session implements MetadataSession {
     return this.#known.userId
   }
 
+  get device(): number {
+    return this.#profile.device
+  }
+
   get rootInode(): number {
     return this.#known.rootInode
   }

@@ -24,6 +24,7 @@ const INODE_DOMAIN = Buffer.from('dfs inode v1')
 const INLINE_DOMAIN = Buffer.from('dfs inline v1')
 const XATTR_DOMAIN = Buffer.from('dfs xattr v1')
 const CHUNK_DOMAIN = Buffer.from('dfs chunk v1')
+const TREE_DOMAIN = Buffer.from('dfs tree v1')
 
 const KIND_DIRECTORY = 2
 const KIND_MAX = 7
@@ -38,7 +39,7 @@ const SEALED_ATTRIBUTES_BYTES = INODE_DOMAIN.length + 1 + 4 * 4 + 3 * 8 + DIGEST
 const attributesScratch = Buffer.alloc(SEALED_ATTRIBUTES_BYTES)
 INODE_DOMAIN.copy(attributesScratch)
 
-type Purpose = 'name' | 'entry' | 'inode' | 'inline' | 'xattr' | 'chunk'
+type Purpose = 'name' | 'entry' | 'inode' | 'inline' | 'xattr' | 'chunk' | 'tree'
 
 /** What a directory entry says of a child. */
 export interface Child {
@@ -55,6 +56,7 @@ export class InodeKey {
   #inline: Buffer | undefined
   #xattr: Buffer | undefined
   #chunk: Buffer | undefined
+  #tree: Buffer | undefined
   #erased = false
 
   /** Copies `secret`, so that the caller may erase its own. */
@@ -182,13 +184,20 @@ export class InodeKey {
     return Buffer.from(hkdfSync('sha256', this.#chunk, salt, info, 32))
   }
 
+  /** Of a tree's root: authenticates a state of the tree as made by its owner. */
+  treeStateMac(state: Uint8Array): Buffer {
+    this.#tree ??= this.#derive('tree')
+    return createHmac('sha256', this.#tree).update(TREE_DOMAIN).update(state).digest()
+  }
+
   /** Zeroes the secret and all that was derived from it; the key is of no use afterwards. */
   erase(): void {
     this.#erased = true
     this.secret.fill(0)
-    const derived = [this.#name, this.#entry, this.#inode, this.#inline, this.#xattr, this.#chunk]
-    for (const key of derived) key?.fill(0)
-    this.#name = this.#entry = this.#inode = this.#inline = this.#xattr = this.#chunk = undefined
+    const content = [this.#inode, this.#inline, this.#xattr, this.#chunk]
+    for (const key of [this.#name, this.#entry, this.#tree, ...content]) key?.fill(0)
+    this.#inode = this.#inline = this.#xattr = this.#chunk = undefined
+    this.#name = this.#entry = this.#tree = undefined
   }
 
   #attributesMac(attributes: Omit<Attributes, 'seal'>): Buffer {

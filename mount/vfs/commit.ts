@@ -313,7 +313,10 @@ export async function send(file: SharedFile, body: CommitBody): Promise<Inode | 
     if (!(error instanceof DfsError) || !outcomeOpen(error)) throw error
     await committed.refresh()
     const { inode } = committed
-    if (sameDigest(inode.attributes.seal, body.attributes.seal)) return inode
+    if (sameDigest(inode.attributes.seal, body.attributes.seal)) {
+      file.context.freshness.changed(inode.inode, inode.attributes.version)
+      return inode
+    }
     if (error.code === 'versionConflict') return undefined
     throw error
   } finally {

@@ -3,6 +3,7 @@
  */
 import type { Log } from '../../schema/rpc/api.ts'
 import type { ChunkClient, MetadataSession } from '../client/api.ts'
+import type { FreshSession } from '../freshness/fresh-session.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockFetcher } from './block-fetcher.ts'
 import type { ChunkLocations } from './chunk-locations.ts'
@@ -11,7 +12,9 @@ import type { LeasedTree } from './leased-tree.ts'
 import type { WriteBudget } from './write-budget.ts'
 
 export interface Context {
+  /** Gives no inode on without a mark that is older than it can be. */
   readonly session: MetadataSession
+  readonly freshness: Pick<FreshSession, 'requireTree' | 'changed' | 'removed' | 'close'>
   readonly chunks: ChunkClient
   readonly log: Log
   readonly verifier: InodeVerifier

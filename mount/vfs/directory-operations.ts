@@ -37,6 +37,10 @@ interface NewInode {
   readonly hold?: boolean
 }
 
+interface Named extends Parent {
+  readonly named: number | undefined
+}
+
 export class DirectoryOperations {
   readonly #context: Context
   readonly #tree: Tree
@@ -135,9 +139,9 @@ export class DirectoryOperations {
 
   /** unlink, or rmdir with `directory`. */
   async remove(path: string, directory: boolean): Promise<void> {
-    const { session, verifier, leased } = this.#context
+    const { session, verifier, leased, freshness } = this.#context
     await this.#unborn.settle()
-    const parent = await this.#tree.parentOf(path)
+    const { named, ...parent } = await this.#named(path)
     const { inode: parentInode } = parent.directory.inode
     const token = parent.directory.key.token(parent.name)
     const known = leased.lookup(parentInode, parent.name)
@@ -153,6 +157,7 @@ export class DirectoryOperations {
       change.name(parentInode, parent.name, ABSENT)
       change.inode(after)
       change.forget(inode.inode)
+      if (inode.nlink === 0 && inode.inode === (child ?? named)) freshness.removed(inode.inode)
       this.#learnVerified(inode, started)
     } finally {
       change.end()
@@ -162,7 +167,7 @@ export class DirectoryOperations {
   async rename(from: string, to: string): Promise<void> {
     await this.#unborn.settle()
     for (let conflicts = 0; ; conflicts++) {
-      const [source, target] = await both(this.#source(from), this.#tree.parentOf(to))
+      const [source, target] = await both(this.#source(from), this.#named(to))
       try {
         await this.#move(source, target, to)
         return
@@ -243,12 +248,26 @@ export class DirectoryOperations {
     return { parent, child }
   }
 
+  /**
+   * A directory, a name in it and the inode that has it now, so that nothing counts as removed by the
+   * server's word alone. What does not verify can still be removed and replaced.
+   */
+  async #named(path: string): Promise<Named> {
+    const child = this.#tree.resolve(path).catch((error: unknown) => {
+      const codes = ['notFound', 'notAuthentic', 'notSupported']
+      if (error instanceof DfsError && codes.includes(error.code)) return undefined
+      throw error
+    })
+    const [parent, found] = await both(this.#tree.parentOf(path), child)
+    return { ...parent, named: found?.inode.inode }
+  }
+
   async #move(
     { parent, child }: { parent: Parent; child: Found },
-    target: Parent,
+    target: Named,
     path: string,
   ): Promise<void> {
-    const { session, verifier, leased } = this.#context
+    const { session, verifier, leased, freshness } = this.#context
     const { kind } = child.inode.attributes
     const { token, entry } = target.directory.key.sealEntry(target.name, { kind, key: child.key })
     const fromParent = parent.directory.inode.inode
@@ -289,6 +308,8 @@ export class DirectoryOperations {
       change.inode(response.inode)
       if (response.replaced !== undefined) {
         change.forget(response.replaced.inode)
+        const { inode: replaced, nlink } = response.replaced
+        if (nlink === 0 && replaced === target.named) freshness.removed(replaced)
         this.#learnVerified(response.replaced, started)
       }
     } finally {

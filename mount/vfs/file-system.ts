@@ -9,6 +9,7 @@ import { methods } from '../../schema/methods.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { ChunkClient, MetadataSession } from '../client/api.ts'
+import { FreshSession } from '../freshness/fresh-session.ts'
 import type {
   DirectoryEntry,
   FileSystem,
@@ -51,13 +52,20 @@ export interface FileSystemOptions {
   readonly log: Log
   /** Bytes of opened blocks kept for reading; 256 MiB by default. */
   readonly cacheBytes?: number
+  /** Where this device remembers which tree it has seen: its profile's folder. */
+  readonly stateDir?: string
   /** Refuses every change with `readOnly`. */
   readonly readOnly?: boolean
 }
 
-/** Opens the user's tree. Throws when its root cannot be had or does not verify. */
+/**
+ * Opens the user's tree. Throws `rolledBack` when it is not the one that this device has seen; and when
+ * its root cannot be had or does not verify.
+ */
 export async function openFileSystem(options: FileSystemOptions): Promise<FileSystem> {
-  const fileSystem = new SealedFileSystem(options)
+  const { client, log, stateDir } = options
+  const session = await FreshSession.open({ session: client.session, log, stateDir })
+  const fileSystem = new SealedFileSystem(options, session)
   await fileSystem.stat('/')
   return fileSystem
 }
@@ -74,12 +82,13 @@ class SealedFileSystem implements FileSystem {
   readonly #saving: NodeJS.Timeout
   #closed = false
 
-  constructor({ client, log, cacheBytes, readOnly }: FileSystemOptions) {
-    const { session, chunks } = client
-    const verifier = new InodeVerifier(log)
+  constructor({ client, log, cacheBytes, readOnly }: FileSystemOptions, session: FreshSession) {
+    const { chunks } = client
+    const verifier = new InodeVerifier(log, (inode) => session.condemned(inode))
     const cache = new BlockCache(cacheBytes ?? CACHE_BYTES_DEFAULT)
     this.#context = {
       session,
+      freshness: session,
       chunks,
       log,
       verifier,
@@ -165,6 +174,7 @@ class SealedFileSystem implements FileSystem {
   }
 
   read(handle: Handle, into: Uint8Array, position: number): number | Promise<number> {
+    this.#context.freshness.requireTree()
     const open = this.#files.get(handle)
     if (!open.readable) throw new DfsError('badHandle', `handle ${handle} is not open for reading`)
     return open.reader.read(into, position, open.ahead)
@@ -299,8 +309,9 @@ class SealedFileSystem implements FileSystem {
     clearInterval(this.#saving)
     this.#compactor.close()
     await this.#saveAll()
-    this.#logUnsaved()
+    this.#files.logUnsaved()
     this.#files.releaseAll()
+    await this.#context.freshness.close()
     this.#context.cache.clear()
   }
 
@@ -384,14 +395,5 @@ class SealedFileSystem implements FileSystem {
 
   #refuseReadOnly(): void {
     if (this.#readOnly) throw new DfsError('readOnly', 'this file system was opened read-only')
-  }
-
-  #logUnsaved(): void {
-    for (const { file } of this.#files.files) {
-      if (!file.hasChanges) continue
-      const { id, path, lastFailure } = file
-      const fields = { inode: id, path, cause: lastFailure?.message }
-      this.#context.log.error(fields, 'closing with data that could not be saved: it is lost')
-    }
   }
 }

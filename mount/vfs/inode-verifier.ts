@@ -4,7 +4,8 @@
  * A seal alone does not stop a server from giving yesterday's inode again. So the highest version of
  * each inode seen in this mount's life is remembered (for the inodes used last), and a lower one is
  * refused — unless the request was under way when the newer one was seen: answers may overtake each
- * other, and such an answer is merely late.
+ * other, and such an answer is merely late. What was seen before this mount, and by other devices, is
+ * in the version table (mount/freshness).
  */
 import { LRUCache } from 'lru-cache'
 import type { Inode } from '../../schema/generated/common.ts'
@@ -28,10 +29,13 @@ export type RequestStart = number
 export class InodeVerifier {
   readonly #seen = new LRUCache<number, Seen>({ max: VERSIONS_MAX })
   readonly #log: Log
+  readonly #condemned: (inode: Inode) => string | undefined
   #now = 0
 
-  constructor(log: Log) {
+  /** `condemned` tells why an inode is too old by what this user's devices have seen before. */
+  constructor(log: Log, condemned: (inode: Inode) => string | undefined = () => undefined) {
     this.#log = log
+    this.#condemned = condemned
   }
 
   /** To be called before a request whose answer holds inodes. */
@@ -46,6 +50,8 @@ export class InodeVerifier {
   verify(inode: Inode, key: InodeKey, started: RequestStart, what: string): void {
     try {
       key.verifyAttributes(inode.attributes)
+      const condemned = this.#condemned(inode)
+      if (condemned !== undefined) throw new DfsError('notAuthentic', condemned)
       this.#refuseOlder(inode, started)
     } catch (error) {
       if (error instanceof DfsError) {

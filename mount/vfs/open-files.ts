@@ -60,10 +60,6 @@ export class OpenFiles {
     this.#unborn = unborn
   }
 
-  get files(): Iterable<OpenFile> {
-    return this.#files.values()
-  }
-
   /** Bytes that were written and are not part of their files yet. */
   get unsavedBytes(): number {
     let bytes = 0
@@ -131,6 +127,16 @@ export class OpenFiles {
       await this.save(open)
     } finally {
       this.#letGo(open)
+    }
+  }
+
+  /** Logs what is lost when this ends now. */
+  logUnsaved(): void {
+    for (const { file } of this.#files.values()) {
+      if (!file.hasChanges) continue
+      const { id, path, lastFailure } = file
+      const fields = { inode: id, path, cause: lastFailure?.message }
+      this.#context.log.error(fields, 'closing with data that could not be saved: it is lost')
     }
   }
 

@@ -1174,6 +1174,55 @@ export function getReadManifestResponse(r: Reader, t: number): ReadManifestRespo
 
 export const ReadManifestResponse: Codec<ReadManifestResponse> = codec('ReadManifestResponse', putReadManifestResponse, getReadManifestResponse)
 
+export interface ReadTreeStateRequest {
+  pages: number[]
+}
+
+export function putReadTreeStateRequest(b: Encoder, v: ReadTreeStateRequest): number {
+  const pages = b.numbers64(v.pages)
+  b.startObject(1)
+  b.addFieldOffset(0, pages, 0)
+  return b.endObject()
+}
+
+export function getReadTreeStateRequest(r: Reader, t: number): ReadTreeStateRequest {
+  return {
+    pages: r.numbers64(r.field(t, 0)),
+  }
+}
+
+export const ReadTreeStateRequest: Codec<ReadTreeStateRequest> = codec('ReadTreeStateRequest', putReadTreeStateRequest, getReadTreeStateRequest)
+
+/**
+ * State and pages as of one moment: the pages asked for, in that order, without bytes where there is
+ * none.
+ */
+export interface ReadTreeStateResponse {
+  counter: number
+  state: Uint8Array
+  pages: TreePage[]
+}
+
+export function putReadTreeStateResponse(b: Encoder, v: ReadTreeStateResponse): number {
+  const state = b.bytes(v.state)
+  const pages = b.tables(v.pages, putTreePage)
+  b.startObject(3)
+  b.addFieldU64(0, v.counter, 0)
+  b.addFieldOffset(1, state, 0)
+  b.addFieldOffset(2, pages, 0)
+  return b.endObject()
+}
+
+export function getReadTreeStateResponse(r: Reader, t: number): ReadTreeStateResponse {
+  return {
+    counter: r.u64Field(t, 0),
+    state: r.byteVector(r.field(t, 1)),
+    pages: r.tables(r.field(t, 2), getTreePage),
+  }
+}
+
+export const ReadTreeStateResponse: Codec<ReadTreeStateResponse> = codec('ReadTreeStateResponse', putReadTreeStateResponse, getReadTreeStateResponse)
+
 export interface ReadWindowsRequest {
   inode: number
   first: number
@@ -2046,6 +2095,32 @@ export function getStoredRecord(r: Reader, t: number): StoredRecord {
 
 export const StoredRecord: Codec<StoredRecord> = codec('StoredRecord', putStoredRecord, getStoredRecord)
 
+/**
+ * `page` is its level times 2^48 and its index among those of its level (docs/format.md); level 0
+ * has versions of inodes, each level above has digests of the pages of the one below.
+ */
+export interface TreePage {
+  page: number
+  bytes: Uint8Array
+}
+
+export function putTreePage(b: Encoder, v: TreePage): number {
+  const bytes = b.bytes(v.bytes)
+  b.startObject(2)
+  b.addFieldU64(0, v.page, 0)
+  b.addFieldOffset(1, bytes, 0)
+  return b.endObject()
+}
+
+export function getTreePage(r: Reader, t: number): TreePage {
+  return {
+    page: r.u64Field(t, 0),
+    bytes: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const TreePage: Codec<TreePage> = codec('TreePage', putTreePage, getTreePage)
+
 export interface UnlinkRequest {
   operation: Operation
   parent: number
@@ -2189,3 +2264,33 @@ export function getWindowChange(r: Reader, t: number): WindowChange {
 }
 
 export const WindowChange: Codec<WindowChange> = codec('WindowChange', putWindowChange, getWindowChange)
+
+/**
+ * Replaces the state, if it is still the one that `counter` says (0: none yet), and pages with it;
+ * the new one counts one more. Pages without bytes are removed.
+ */
+export interface WriteTreeStateRequest {
+  counter: number
+  state: Uint8Array
+  pages: TreePage[]
+}
+
+export function putWriteTreeStateRequest(b: Encoder, v: WriteTreeStateRequest): number {
+  const state = b.bytes(v.state)
+  const pages = b.tables(v.pages, putTreePage)
+  b.startObject(3)
+  b.addFieldU64(0, v.counter, 0)
+  b.addFieldOffset(1, state, 0)
+  b.addFieldOffset(2, pages, 0)
+  return b.endObject()
+}
+
+export function getWriteTreeStateRequest(r: Reader, t: number): WriteTreeStateRequest {
+  return {
+    counter: r.u64Field(t, 0),
+    state: r.byteVector(r.field(t, 1)),
+    pages: r.tables(r.field(t, 2), getTreePage),
+  }
+}
+
+export const WriteTreeStateRequest: Codec<WriteTreeStateRequest> = codec('WriteTreeStateRequest', putWriteTreeStateRequest, getWriteTreeStateRequest)

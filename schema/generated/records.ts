@@ -344,6 +344,48 @@ export function getTicketKeysRecord(r: Reader, t: number): TicketKeysRecord {
 
 export const TicketKeysRecord: Codec<TicketKeysRecord> = codec('TicketKeysRecord', putTicketKeysRecord, getTicketKeysRecord)
 
+export interface TreePageRecord {
+  bytes: Uint8Array
+}
+
+export function putTreePageRecord(b: Encoder, v: TreePageRecord): number {
+  const bytes = b.bytes(v.bytes)
+  b.startObject(1)
+  b.addFieldOffset(0, bytes, 0)
+  return b.endObject()
+}
+
+export function getTreePageRecord(r: Reader, t: number): TreePageRecord {
+  return {
+    bytes: r.byteVector(r.field(t, 0)),
+  }
+}
+
+export const TreePageRecord: Codec<TreePageRecord> = codec('TreePageRecord', putTreePageRecord, getTreePageRecord)
+
+/** What a user's devices signed of the tree, and how often it was replaced. */
+export interface TreeStateRecord {
+  counter: number
+  state: Uint8Array
+}
+
+export function putTreeStateRecord(b: Encoder, v: TreeStateRecord): number {
+  const state = b.bytes(v.state)
+  b.startObject(2)
+  b.addFieldU64(0, v.counter, 0)
+  b.addFieldOffset(1, state, 0)
+  return b.endObject()
+}
+
+export function getTreeStateRecord(r: Reader, t: number): TreeStateRecord {
+  return {
+    counter: r.u64Field(t, 0),
+    state: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const TreeStateRecord: Codec<TreeStateRecord> = codec('TreeStateRecord', putTreeStateRecord, getTreeStateRecord)
+
 export interface UserRecord {
   userId: number
   user: string

@@ -66,6 +66,16 @@ export const limits = {
    * as long trusts nothing it has cached.
    */
   leaseTermMs: 7_000,
+  /** Bytes of a tree's state: 1,024 devices' counts of 12 bytes, and what stands around them. */
+  treeStateBytesMax: 16_384,
+  /** Bytes of a page of a tree's version table: 1,024 digests of 32 bytes, and where they are. */
+  treePageBytesMax: 36_864,
+  /** Pages of a tree's version table in one request. */
+  treePagesPerRequestMax: 256,
+  /** Inodes of a tree's version table page, and pages of the level below of one above it. */
+  treePageSlots: 1_024,
+  /** Levels of a tree's version table: 2^40 inode numbers. */
+  treeLevels: 4,
   /** Bytes of a FlatBuffers message, either way, unless the method says less. */
   messageBytesMax: 1_048_576,
   /** Bytes of a host name or address with its port. */
@@ -73,4 +83,5 @@ export const limits = {
 } as const
 
 invariant(limits.chunkBytesMax === limits.blockBytes * limits.chunkBlocksMax, 'whole blocks')
+invariant(limits.treePageSlots ** limits.treeLevels < 2 ** 48, 'a page and its level in one number')
 invariant(limits.sealedBlockBytes === limits.blockBytes + limits.tagBytes, 'sealed block')

@@ -54,6 +54,8 @@ export const STATUS = {
   recordCorrupt: { wire: 2017, errno: 'EIO', retry: 'never' },
   /** Made under a lease that was taken away before it was sent: others may have acted since. */
   staleLease: { wire: 2018, errno: 'EIO', retry: 'never' },
+  /** The tree is not the one this device saw last, nor one that came of it: older, or forked. */
+  rolledBack: { wire: 2030, errno: 'EIO', retry: 'never' },
   // Chunks.
   chunkMissing: { wire: 3000, errno: 'EIO', retry: 'elsewhere' },
   chunkCorrupt: { wire: 3001, errno: 'EIO', retry: 'elsewhere' },

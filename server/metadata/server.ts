@@ -42,6 +42,7 @@ import { reportChunk } from './operations/report-chunk.ts'
 import { resolve } from './operations/resolve.ts'
 import { setAttributes } from './operations/set-attributes.ts'
 import { statfs } from './operations/statfs.ts'
+import { readTreeState, writeTreeState } from './operations/tree-state.ts'
 import { unlink } from './operations/unlink.ts'
 import { deleteUser, disableUser, setQuota } from './operations/user-administration.ts'
 import { ADMIN_NAME, chunkserverOf } from './peer-names.ts'
@@ -102,7 +103,7 @@ function serveUsers(service: Service, services: Services): void {
   for (const mutation of [create, birth, link, unlink, rename, setAttributes, commit]) {
     serveMutation(service, mutation as Mutation<{ operation: OperationId }, unknown>, services)
   }
-  for (const query of [resolve, getInode, list, readWindows, readXattrs, reveal]) {
+  for (const query of [resolve, getInode, list, readWindows, readXattrs, readTreeState, reveal]) {
     serveTreeQuery(service, query as Query<unknown, unknown>, services)
   }
   for (const query of [release, plan, reportChunk, statfs]) {
@@ -113,6 +114,12 @@ function serveUsers(service: Service, services: Services): void {
       inodeNumbers(caller, services),
     ),
   )
+  service.handle(methods.writeTreeState, (q, call) => {
+    const kind = { method: methods.writeTreeState, cost: MUTATION_COST }
+    return leaseAdmitted(call, kind, services, (caller, times) =>
+      writeTreeState(q, caller, services, times),
+    )
+  })
   service.handle(methods.endSession, async (_q, { connection }) => {
     await services.sessions.end(callerOf(connection).session)
     return EMPTY

@@ -96,6 +96,7 @@ export class UserRemoval {
       after = page.at(-1)?.key
       if (after === undefined || page.length < PAGE) break
     }
+    while (!(await this.#dropTreeState(user))) if (this.#stopped) return false
     const name = await database.write({}, async (txn) => {
       const record = await txn.get(tables.users, keys.user(user))
       if (record?.deleting !== true) return undefined
@@ -106,6 +107,23 @@ export class UserRemoval {
     })
     log.info({ user, name }, 'nothing is left of a deleted user')
     return true
+  }
+
+  /** Removes some pages of the user's version table; returns whether it and its state are gone. */
+  #dropTreeState(user: number): Promise<boolean> {
+    const { database } = this.#parts
+    return database.write({}, async (txn) => {
+      const pages = await txn.durableRange(ranges.treePages(user), PAGE)
+      let bytes = 0
+      for (const { key, value } of pages) {
+        txn.delete(tables.treePages, key)
+        bytes += tables.treePages.decode(value).bytes.length
+      }
+      if (bytes > 0) txn.add(counterNames.treeBytes(user), -bytes)
+      if (pages.length === PAGE) return false
+      txn.delete(tables.treeStates, keys.treeState(user))
+      return true
+    })
   }
 
   /** Removes an inode, or some entries of a directory; returns whether the inode is gone. */

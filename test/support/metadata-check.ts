@@ -133,6 +133,12 @@ export async function checkStore(store: OrderedStore): Promise<string[]> {
   for (const { value } of await all(store, 'u')) {
     if (tables.users.decode(value).opaqueRecord !== '') counters.add('users')
   }
+  const states = new Set((await all(store, 'f')).map(({ key }) => key.readUInt32BE(1)))
+  for (const { key, value } of await all(store, 'g')) {
+    const user = key.readUInt32BE(1)
+    counters.add(`tree-bytes/${user}`, tables.treePages.decode(value).bytes.length)
+    if (!states.has(user)) wrong.push(`pages of a version table of ${user} without a state`)
+  }
   const stored = new Sums()
   for (const { key, value } of await all(store, 'k')) {
     stored.add(parts.counterName(key), tables.numbers.decode(value).value)

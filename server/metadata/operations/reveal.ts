@@ -1,6 +1,7 @@
 /**
  * reveal: the records that are kept for an inode of the caller and for the entry that names it, byte
  * by byte as they are stored. Nothing is left out but what belongs to no single inode: counters, the
+ * tree's state and version table, the
  * chunks' places in the servers' own lists, and logged answers.
  */
 import type {

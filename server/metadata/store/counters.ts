@@ -2,7 +2,7 @@
  * Exact sums: inodes, chunks, a user's bytes. Changes are added when a transaction is decided and
  * written in its batch, so a counter always equals what the records say, also after a kill.
  *
- * All counters are in memory: a few for the cluster, two for each user, one for each chunkserver.
+ * All counters are in memory: a few for the cluster, three for each user, one for each chunkserver.
  */
 import { invariant } from '../../../schema/wire/invariant.ts'
 import type { Change, OrderedStore } from '../../store/ordered-store.ts'
@@ -17,6 +17,8 @@ export const counterNames = {
   users: 'users',
   userBytes: (user: number): string => `user-bytes/${user}`,
   userInodes: (user: number): string => `user-inodes/${user}`,
+  /** Bytes of the version table of a user's tree. */
+  treeBytes: (user: number): string => `tree-bytes/${user}`,
   deletes: (server: number): string => `deletes/${server}`,
 } as const
 

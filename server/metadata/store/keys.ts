@@ -8,6 +8,8 @@
  *   c     chunk                  u64 chunk                              PlacedChunkRecord
  *   d     directory entry        u64 directory, 32-byte token           DentryRecord
  *   e     device                 u32 device                             DeviceRecord
+ *   f     state of a tree        u32 user                               TreeStateRecord
+ *   g     version table page     u32 user, u64 page                     TreePageRecord
  *   i     inode                  u64 inode                              InodeRecord
  *   j     join token             32-byte SHA-256 of the token           JoinTokenRecord
  *   k     counter                its name                               NumberRecord
@@ -33,6 +35,8 @@ const XATTR = space('a')
 const CHUNK = space('c')
 const DENTRY = space('d')
 const DEVICE = space('e')
+const TREE_STATE = space('f')
+const TREE_PAGE = space('g')
 const INODE = space('i')
 const JOIN_TOKEN = space('j')
 const COUNTER = space('k')
@@ -89,6 +93,8 @@ export const keys = {
     return key
   },
   device: (device: number): Buffer => u32(DEVICE, device),
+  treeState: (user: number): Buffer => u32(TREE_STATE, user),
+  treePage: (user: number, page: number): Buffer => u32u64(TREE_PAGE, user, page),
   inode: (inode: number): Buffer => u64(INODE, inode),
   joinToken: (hash: Uint8Array): Buffer => bytes(JOIN_TOKEN, hash),
   counter: (name: string): Buffer => bytes(COUNTER, Buffer.from(name)),
@@ -130,6 +136,7 @@ export const ranges = {
   windows: (content: number): KeyRange => under(u64(WINDOW, content)),
   replies: (session: number): KeyRange => under(u64(REPLY, session)),
   deletes: (server: number): KeyRange => under(u32(DELETE, server)),
+  treePages: (user: number): KeyRange => under(u32(TREE_PAGE, user)),
   serverChunks: (server: number): KeyRange => under(u32(SERVER_CHUNK, server)),
   counters: under(Buffer.of(COUNTER)),
   devices: under(Buffer.of(DEVICE)),

@@ -31,6 +31,8 @@ export const tables = {
   servers: uncached(records.ServerRecord),
   sessions: uncached(records.SessionRecord),
   ticketKeys: uncached(records.TicketKeysRecord),
+  treePages: uncached(records.TreePageRecord),
+  treeStates: cached(records.TreeStateRecord),
   users: cached(records.UserRecord),
   windows: cached(records.WindowRecord),
   xattrs: uncached(records.XattrRecord),

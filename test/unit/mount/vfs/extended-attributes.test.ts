@@ -69,6 +69,7 @@ class Server {
     id: 1,
     lease: new Lease(),
     userId: 1,
+    device: 1,
     rootInode: 1,
     rootKey: key,
     replicas: 1,

@@ -39,6 +39,7 @@ function sessionOf(answer: Answer, rootKey: InodeKey): MetadataSession {
   return {
     id: 1,
     userId: 1,
+    device: 1,
     rootInode: 1,
     rootKey,
     replicas: 1,
