@@ -15,10 +15,12 @@ import type { Database } from './store/database.ts'
 import { keys, parts, ranges } from './store/keys.ts'
 import { tables } from './store/tables.ts'
 
-/** Windows taken apart in one transaction. */
+/** Windows taken apart in one transaction: some milliseconds at most. */
 const WINDOWS_PER_STEP = 32
-/** Contents taken apart at the same time. */
-const CONTENTS_AT_ONCE = 16
+/** Contents looked at in one transaction: most have one window. */
+const CONTENTS_PER_STEP = 32
+/** Transactions under way, which one sync takes together. */
+const STEPS_AT_ONCE = 8
 /** Marks read at once. */
 const PAGE = 256
 
@@ -108,33 +110,49 @@ export class Purger {
 
   async #purgeAll(contents: number[]): Promise<void> {
     const worker = async (): Promise<void> => {
-      for (let next = contents.shift(); next !== undefined; next = contents.shift()) {
-        await this.#purge(next)
+      while (contents.length > 0) await this.#purge(contents.splice(0, CONTENTS_PER_STEP))
+    }
+    await Promise.all(Array.from({ length: STEPS_AT_ONCE }, worker))
+  }
+
+  async #purge(contents: readonly number[]): Promise<void> {
+    try {
+      await this.#purgeTogether(contents)
+    } catch (error) {
+      if (!(error instanceof DfsError)) throw error
+      // One that is damaged must not keep the others.
+      for (const content of contents) {
+        await this.#attempt(`purge content ${content}`, () => this.#purgeTogether([content]))
       }
     }
-    await Promise.all(Array.from({ length: CONTENTS_AT_ONCE }, worker))
   }
 
-  async #purge(content: number): Promise<void> {
-    await this.#attempt(`purge content ${content}`, async () => {
-      for (let left = true; left && !this.#stopped;) left = await this.#step(content)
-    })
+  async #purgeTogether(contents: readonly number[]): Promise<void> {
+    for (let left = contents; left.length > 0 && !this.#stopped;) left = await this.#step(left)
   }
 
-  /** Returns whether windows are left. */
-  #step(content: number): Promise<boolean> {
+  /** Takes some windows apart; returns the contents that have more. */
+  #step(contents: readonly number[]): Promise<number[]> {
     return this.#database.write({}, async (txn) => {
-      const windows = await txn.durableRange(ranges.windows(content), WINDOWS_PER_STEP)
+      const found = await Promise.all(
+        contents.map((content) => txn.durableRange(ranges.windows(content), WINDOWS_PER_STEP)),
+      )
+      const left: number[] = []
       const chunks: number[] = []
-      for (const { key, value } of windows) {
-        const named = new Set(tables.windows.decode(value).extents.map(({ chunk }) => chunk))
-        chunks.push(...named)
-        txn.delete(tables.windows, key)
+      let room = WINDOWS_PER_STEP
+      for (const [i, content] of contents.entries()) {
+        const windows = (found[i] ?? []).slice(0, room)
+        room -= windows.length
+        for (const { key, value } of windows) {
+          chunks.push(...new Set(tables.windows.decode(value).extents.map(({ chunk }) => chunk)))
+          txn.delete(tables.windows, key)
+        }
+        const whole = windows.length === found[i]?.length && windows.length < WINDOWS_PER_STEP
+        if (whole) txn.delete(tables.marks, keys.purge(content))
+        else left.push(content)
       }
       await releaseChunks(txn, chunks)
-      if (windows.length === WINDOWS_PER_STEP) return true
-      txn.delete(tables.marks, keys.purge(content))
-      return false
+      return left
     })
   }
 
