@@ -11,6 +11,7 @@ import type { Caller, Services } from './services.ts'
 import { whileOpen } from './sessions.ts'
 import { keys } from './store/keys.ts'
 import { tables } from './store/tables.ts'
+import type { Transaction } from './store/transaction.ts'
 
 /** Runs `mutation`, or answers from the log; `times` are filled in. */
 export async function replay<Q extends { operation: OperationId }, R>(
@@ -46,7 +47,12 @@ function run<Q extends { operation: OperationId }, R>(
 ): Promise<R> {
   const { session } = caller
   const queues = mutation.queues(request, caller)
-  const options = { queues, warm: mutation.warm(request), times }
+  const options = {
+    queues,
+    warm: mutation.warm(request),
+    warmUp: async (txn: Transaction) => mutation.warmUp?.(txn, request),
+    times,
+  }
   return services.database.write(options, async (txn) => {
     const response = await mutation.run(txn, request, caller, services)
     const { method } = mutation

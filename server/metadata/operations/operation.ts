@@ -23,6 +23,8 @@ export interface Mutation<Q extends { operation: OperationId }, R> extends Query
   queues(request: Q, caller: Caller): readonly number[]
   /** The records that it reads first. */
   warm(request: Q): readonly RecordName[]
+  /** Reads what those lead to, so that nobody waits behind us for it; see WriteOptions. */
+  warmUp?(txn: Transaction, request: Q): Promise<void>
   /** The inode that a repeated request must find held again, from its logged answer. */
   held?(request: Q, response: R): number | undefined
 }

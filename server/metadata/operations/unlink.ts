@@ -23,6 +23,10 @@ export const unlink: Mutation<UnlinkRequest, UnlinkResponse> = {
   },
   queues: ({ parent }) => [parent],
   warm: ({ parent, token }) => [inodeName(parent), dentryName(parent, token)],
+  async warmUp(txn, { parent, token }) {
+    const dentry = await txn.peek(tables.dentries, keys.dentry(parent, token))
+    if (dentry !== undefined) await txn.peek(tables.inodes, keys.inode(dentry.inode))
+  },
 
   async run(txn, { parent, token, directory: wantsDirectory }, caller, services) {
     const { holds, purger, clock } = services

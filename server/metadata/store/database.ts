@@ -37,6 +37,8 @@ export interface WriteOptions {
   readonly queues?: readonly number[]
   /** Read before the turn comes, so that nobody waits behind us for the engine. */
   readonly warm?: readonly RecordName[]
+  /** As {@link warm}, for records whose names stand in those; what it reads is not relied on. */
+  readonly warmUp?: (transaction: Transaction) => Promise<void>
   /** Where to note what took how long. */
   readonly times?: RequestTimes
 }
@@ -78,7 +80,7 @@ export class Database implements RecordSource {
 
   /** Runs a transaction that changes something. See {@link WriteOptions} for what makes it fast. */
   async write<R>(
-    { queues = [], warm = [], times }: WriteOptions,
+    { queues = [], warm = [], warmUp, times }: WriteOptions,
     run: (transaction: Transaction) => R | Promise<R>,
   ): Promise<R> {
     if (this.#committer.waiting >= WAITING_MAX) {
@@ -90,6 +92,7 @@ export class Database implements RecordSource {
     try {
       const startedMs = performance.now()
       if (warm.length > 0) await this.#warm(warm)
+      if (warmUp !== undefined) await warmUp(transaction)
       const leave = await this.#queues.enter(queues)
       transaction.times.turnMs = performance.now() - startedMs
       try {
