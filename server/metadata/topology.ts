@@ -67,6 +67,11 @@ export class Topology {
     return this.#servers.get(server)
   }
 
+  /** Servers that ever joined. */
+  get size(): number {
+    return this.#servers.size
+  }
+
   all(): IterableIterator<ServerState> {
     return this.#servers.values()
   }

@@ -14,9 +14,14 @@ import type { Services } from '../services.ts'
 import { counterNames } from '../store/counters.ts'
 import { keys, parts, ranges } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
+import { HEARTBEAT_MS } from '../topology.ts'
 
 /** Orders in one answer. */
 const DELETES_MAX = 2_000
+/** Orders in the answers of a second to all servers together: each is read and encoded anew. */
+const DELETES_PER_SECOND = 20_000
+/** However many servers there are. */
+const DELETES_MIN = 16
 /** Damaged copies dealt with in one heartbeat; the chunkserver repeats the others. */
 const DAMAGED_MAX = 256
 /** Chunks that a heartbeat may name, by list. */
@@ -101,9 +106,11 @@ async function forgetDamaged(
   }
 }
 
-async function orders(server: number, { database }: Services): Promise<number[]> {
+async function orders(server: number, { database, topology }: Services): Promise<number[]> {
   if (database.counters.get(counterNames.deletes(server)) === 0) return []
-  const page = await database.durableRange(ranges.deletes(server), DELETES_MAX)
+  const share = Math.floor((DELETES_PER_SECOND * HEARTBEAT_MS) / 1_000 / topology.size)
+  const limit = Math.max(DELETES_MIN, Math.min(DELETES_MAX, share))
+  const page = await database.durableRange(ranges.deletes(server), limit)
   return page.map(({ key }) => parts.serversChunk(key))
 }
 
