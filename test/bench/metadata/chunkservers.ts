@@ -23,13 +23,15 @@ const HEARTBEAT = {
 
 export class Chunkservers {
   readonly #dialer = new Dialer({ log })
-  readonly #peers: { readonly server: Chunkserver; readonly peer: Peer }[] = []
+  readonly #peers: { readonly server: Chunkserver; readonly peer: Peer; deleted: number[] }[] = []
+  #beating = false
   #timer: NodeJS.Timeout | undefined
 
   static async connect(cluster: BenchCluster): Promise<Chunkservers> {
     const all = new Chunkservers()
     for (const server of cluster.state.chunkservers) {
-      all.#peers.push({ server, peer: all.#dialer.peer(await cluster.dialling(server)) })
+      const peer = all.#dialer.peer(await cluster.dialling(server))
+      all.#peers.push({ server, peer, deleted: [] })
     }
     return all
   }
@@ -48,16 +50,30 @@ export class Chunkservers {
     )
   }
 
-  async heartbeat(more: Partial<typeof HEARTBEAT> = {}): Promise<void> {
+  /** A heartbeat of each, which says that the last orders were carried out. */
+  async heartbeat(): Promise<void> {
     await Promise.all(
-      this.#peers.map(async ({ peer }) => peer.call(methods.heartbeat, { ...HEARTBEAT, ...more })),
+      this.#peers.map(async (one) => {
+        const { deleted, peer } = one
+        const answer = await peer.call(methods.heartbeat, { ...HEARTBEAT, deleted })
+        one.deleted = answer.deletes
+      }),
     )
+  }
+
+  /** Chunks that the last answers ordered to delete. */
+  get ordered(): number {
+    return this.#peers.reduce((sum, { deleted }) => sum + deleted.length, 0)
   }
 
   /** A heartbeat of each, every second. */
   keepBeating(): void {
     this.#timer = setInterval(() => {
-      this.heartbeat().catch((error: unknown) => log.warn({ err: error }, 'a heartbeat failed'))
+      if (this.#beating) return
+      this.#beating = true
+      this.heartbeat()
+        .catch((error: unknown) => log.warn({ err: error }, 'a heartbeat failed'))
+        .finally(() => (this.#beating = false))
     }, 1_000)
   }
 

@@ -4,6 +4,8 @@
  */
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { openClient, type Client } from '../../../mount/client/open.ts'
 import type { MetadataSession } from '../../../mount/client/api.ts'
 import type { Extent } from '../../../schema/generated/common.ts'
@@ -11,11 +13,13 @@ import { methods } from '../../../schema/methods.ts'
 import { limits } from '../../../schema/wire/limits.ts'
 import { windowDigest } from '../../../schema/wire/content.ts'
 import { log, type BenchCluster, type RunningServer } from './cluster.ts'
-import { measure, memory, randomNumbers } from './measuring.ts'
+import { cpuSeconds, measure, memory, randomNumbers } from './measuring.ts'
 import { attributes, entry, FILE_BYTES, Kind, NO_BYTES, token } from './sealed-bytes.ts'
 
 const CLIENTS = 8
 const IN_FLIGHT = 128
+/** Milliseconds that deletion by the chunkservers is watched. */
+const DRAIN_MS = 60_000
 const PLANS = limits.chunksPerRequestMax
 
 /** Sessions in turns: what a load asks through. */
@@ -196,7 +200,10 @@ export async function measureListing(
   await clients.close()
 }
 
-/** Deletes the last `count` files, as `rm -r` by many hands does, and waits for the chunks to be let go. */
+/**
+ * Deletes the last `count` files, as `rm -r` by many hands does, and watches how their chunks are let
+ * go and deleted by the chunkservers, for DRAIN_MS at most.
+ */
 export async function measureDeletion(
   cluster: BenchCluster,
   server: RunningServer,
@@ -215,6 +222,25 @@ export async function measureDeletion(
   state.firstInodes.length = Math.floor(first / 1_000)
   state.parents.length = state.firstInodes.length
   cluster.save()
-  console.log(`after the deletion ${memory(server.pid)}`)
+  await drained(clients, server)
   await clients.close()
+}
+
+async function drained(clients: Clients, server: RunningServer): Promise<void> {
+  const startedMs = performance.now()
+  const startedCpu = cpuSeconds(server.pid)
+  await server.loopDelay()
+  let queued = 1
+  while (queued > 0 && performance.now() - startedMs < DRAIN_MS) {
+    await sleep(2_000)
+    const { servers, chunks } = await clients.session.read(methods.clusterStatus, {})
+    queued = servers.reduce((sum, { deletesQueued }) => sum + deletesQueued, 0)
+    console.log(`${chunks} chunks, ${queued} copies to delete`)
+  }
+  const seconds = (performance.now() - startedMs) / 1_000
+  const cpu = cpuSeconds(server.pid) - startedCpu
+  const { maxMs } = await server.loopDelay()
+  console.log(
+    `deleted after ${seconds.toFixed(0)} s more, server: ${cpu.toFixed(1)} s CPU, loop max ${maxMs.toFixed(0)} ms, ${memory(server.pid)}`,
+  )
 }
