@@ -40,7 +40,10 @@ const tellers = new Map<number, Reader<Told>>([
     asked: inode,
     held: hold ? response.inode.inode : undefined,
   })),
-  row(methods.list, (_request, { entries }) => ({ inodes: entries.map(({ inode }) => inode) })),
+  row(methods.list, (_request, { entries }) => ({
+    // A damaged inode is not told of.
+    inodes: entries.flatMap(({ inode }) => inode ?? []),
+  })),
   row(methods.readWindows, ({ inode }, response) => ({ inodes: [response.inode], asked: inode })),
   row(methods.readXattrs, ({ inode }, response) => ({ inodes: [response.inode], asked: inode })),
 ])

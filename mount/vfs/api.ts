@@ -24,6 +24,7 @@ export interface Stat {
 
 export interface DirectoryEntry {
   readonly name: string
+  /** Of an inode that is damaged at the server, its kind and otherwise zeros; asking for it is EIO. */
   readonly stat: Stat
 }
 

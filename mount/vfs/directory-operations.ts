@@ -15,7 +15,7 @@ import { ABSENT } from './leased-tree.ts'
 import { digestOf, EMPTY_CONTENT_DIGEST } from './manifest.ts'
 import type { OpenFiles } from './open-files.ts'
 import { componentsOf } from './path.ts'
-import { KIND, PERMISSION_BITS, statOf } from './stat.ts'
+import { KIND, PERMISSION_BITS, statOf, statOfDamaged } from './stat.ts'
 import type { Found, Parent, Tree } from './tree.ts'
 import type { UnbornFiles } from './unborn-files.ts'
 
@@ -210,6 +210,13 @@ export class DirectoryOperations {
           throw new DfsError('notAuthentic', `${path}: its entries came out of order`)
         }
         after = token
+        if (inode === undefined) {
+          const { name, kind } = directory.key.openEntry(token, entry)
+          log.error({ path, name }, 'the server says that the inode of an entry is damaged')
+          page.push({ name, stat: statOfDamaged(kind) })
+          if (names.size < NAMES_LEARNT_MAX) names.add(name)
+          continue
+        }
         try {
           const { name } = this.#tree.open(directory, undefined, { token, entry, inode }, asking)
           page.push({ name, stat: this.#statOf(inode) })

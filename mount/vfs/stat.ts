@@ -58,6 +58,13 @@ export function statOf(inode: Inode, local?: LocalChanges): Stat {
   }
 }
 
+/** An entry whose inode is damaged at the server: nothing but its kind is known. */
+export function statOfDamaged(kind: number): Stat {
+  const mode = TYPE_BITS[kind] ?? 0
+  const none = { inode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, blocks: 0 }
+  return { ...none, mode, atime: 0n, mtime: 0n, ctime: 0n }
+}
+
 function bytesHeld(inode: Inode, local: LocalChanges | undefined): number {
   return inode.allocatedBytes + (local?.uncommittedBytes ?? 0)
 }

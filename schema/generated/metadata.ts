@@ -137,6 +137,42 @@ export function getAddUserResponse(r: Reader, t: number): AddUserResponse {
 
 export const AddUserResponse: Codec<AddUserResponse> = codec('AddUserResponse', putAddUserResponse, getAddUserResponse)
 
+/** The records of the whole store as of one moment follow as payload (server/metadata/backup). */
+export interface BackupRequest {
+}
+
+export function putBackupRequest(b: Encoder, _v: BackupRequest): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getBackupRequest(r: Reader, _t: number): BackupRequest {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const BackupRequest: Codec<BackupRequest> = codec('BackupRequest', putBackupRequest, getBackupRequest)
+
+export interface BackupResponse {
+  started: bigint
+}
+
+export function putBackupResponse(b: Encoder, v: BackupResponse): number {
+  b.startObject(1)
+  b.addFieldInt64(0, v.started, 0n)
+  return b.endObject()
+}
+
+export function getBackupResponse(r: Reader, t: number): BackupResponse {
+  return {
+    started: r.i64Field(t, 0),
+  }
+}
+
+export const BackupResponse: Codec<BackupResponse> = codec('BackupResponse', putBackupResponse, getBackupResponse)
+
 /**
  * As create, of a regular file that the client made earlier and held back: under a number of its own,
  * with the content that it has by now.
@@ -853,16 +889,17 @@ export function getListUsersResponse(r: Reader, t: number): ListUsersResponse {
 
 export const ListUsersResponse: Codec<ListUsersResponse> = codec('ListUsersResponse', putListUsersResponse, getListUsersResponse)
 
+/** Without its inode when that is damaged at the server: the name is there, and it gives EIO. */
 export interface ListedEntry {
   token: Uint8Array
   entry: Uint8Array
-  inode: Inode
+  inode?: Inode | undefined
 }
 
 export function putListedEntry(b: Encoder, v: ListedEntry): number {
   const token = b.bytes(v.token)
   const entry = b.bytes(v.entry)
-  const inode = putInode(b, v.inode)
+  const inode = v.inode === undefined ? 0 : putInode(b, v.inode)
   b.startObject(3)
   b.addFieldOffset(0, token, 0)
   b.addFieldOffset(1, entry, 0)
@@ -874,7 +911,7 @@ export function getListedEntry(r: Reader, t: number): ListedEntry {
   return {
     token: r.byteVector(r.field(t, 0)),
     entry: r.byteVector(r.field(t, 1)),
-    inode: r.required(r.field(t, 2), getInode),
+    inode: r.optional(r.field(t, 2), getInode),
   }
 }
 
@@ -1508,6 +1545,43 @@ export function getReleaseRequest(r: Reader, t: number): ReleaseRequest {
 }
 
 export const ReleaseRequest: Codec<ReleaseRequest> = codec('ReleaseRequest', putReleaseRequest, getReleaseRequest)
+
+/** Lets go of the chunks that are kept since a restore though no file names them. */
+export interface ReleaseUnknownRequest {
+}
+
+export function putReleaseUnknownRequest(b: Encoder, _v: ReleaseUnknownRequest): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getReleaseUnknownRequest(r: Reader, _t: number): ReleaseUnknownRequest {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const ReleaseUnknownRequest: Codec<ReleaseUnknownRequest> = codec('ReleaseUnknownRequest', putReleaseUnknownRequest, getReleaseUnknownRequest)
+
+export interface ReleaseUnknownResponse {
+  /** False when none were kept. */
+  released: boolean
+}
+
+export function putReleaseUnknownResponse(b: Encoder, v: ReleaseUnknownResponse): number {
+  b.startObject(1)
+  b.addFieldInt8(0, v.released ? 1 : 0, 0)
+  return b.endObject()
+}
+
+export function getReleaseUnknownResponse(r: Reader, t: number): ReleaseUnknownResponse {
+  return {
+    released: r.boolField(t, 0),
+  }
+}
+
+export const ReleaseUnknownResponse: Codec<ReleaseUnknownResponse> = codec('ReleaseUnknownResponse', putReleaseUnknownResponse, getReleaseUnknownResponse)
 
 export interface RenameRequest {
   operation: Operation

@@ -231,6 +231,36 @@ export function getReplyRecord(r: Reader, t: number): ReplyRecord {
 
 export const ReplyRecord: Codec<ReplyRecord> = codec('ReplyRecord', putReplyRecord, getReplyRecord)
 
+/** Of a store that came out of a backup. */
+export interface RestoredRecord {
+  /** When the backup was begun, and when it was restored. */
+  backedUp: bigint
+  restored: bigint
+  /**
+   * Chunks below, which no file names, may be known to a newer backup: they are kept. 0 once the
+   * operator has let go of them.
+   */
+  keepBelow: number
+}
+
+export function putRestoredRecord(b: Encoder, v: RestoredRecord): number {
+  b.startObject(3)
+  b.addFieldInt64(0, v.backedUp, 0n)
+  b.addFieldInt64(1, v.restored, 0n)
+  b.addFieldU64(2, v.keepBelow, 0)
+  return b.endObject()
+}
+
+export function getRestoredRecord(r: Reader, t: number): RestoredRecord {
+  return {
+    backedUp: r.i64Field(t, 0),
+    restored: r.i64Field(t, 1),
+    keepBelow: r.u64Field(t, 2),
+  }
+}
+
+export const RestoredRecord: Codec<RestoredRecord> = codec('RestoredRecord', putRestoredRecord, getRestoredRecord)
+
 export interface ServerRecord {
   id: number
   rack: string

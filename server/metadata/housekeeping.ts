@@ -60,17 +60,18 @@ export class Housekeeping {
     const { database, clock } = this.#services
     let after: Buffer | undefined
     for (;;) {
-      const page = await database.durableRange(ranges.joinTokens, PAGE, after)
+      const page = await database.durablePage(ranges.joinTokens, PAGE, after)
       const now = clock.nowNs()
-      const expired = page.filter(({ value }) => tables.joinTokens.decode(value).expires < now)
+      const expired = page.entries.filter(
+        ({ value }) => tables.joinTokens.decode(value).expires < now,
+      )
       if (expired.length > 0) {
         await database.write({}, (txn) => {
           for (const { key } of expired) txn.delete(tables.joinTokens, key)
         })
       }
-      const last = page.at(-1)
-      if (last === undefined || page.length < PAGE) return
-      after = last.key
+      after = page.last
+      if (after === undefined || !page.more) return
     }
   }
 }

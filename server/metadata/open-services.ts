@@ -3,7 +3,6 @@
  * chunkservers; never anything that grows with files.
  */
 import * as opaque from '@serenity-kit/opaque'
-import { DfsError } from '../../schema/wire/status.ts'
 import { Admission, type AdmissionBounds } from './admission.ts'
 import { Holds } from './holds.ts'
 import { Leases } from './leases.ts'
@@ -14,14 +13,13 @@ import type { Services } from './services.ts'
 import { Sessions } from './sessions.ts'
 import type { Database } from './store/database.ts'
 import { keys, ranges } from './store/keys.ts'
+import { requireCurrent, SCHEMA_VERSION } from './store/schema-version.ts'
 import { Sequence } from './store/sequences.ts'
 import { tables } from './store/tables.ts'
 import { TicketKeys } from './ticket-keys.ts'
 import { Topology } from './topology.ts'
 import { UserRemoval } from './user-removal.ts'
 
-/** The meaning of what is in the store; raised with every change that old code would misread. */
-const SCHEMA_VERSION = 1
 const PAGE = 1_000
 
 /**
@@ -44,7 +42,7 @@ export async function openServices(
   const purger = new Purger(database, log)
   const holds = new Holds((inode) => void purger.reap(inode))
   const topology = new Topology(clock)
-  await loadServers(database, topology)
+  await loadServers(database, topology, log)
   const ids = await Sequence.open(database, 'sessions')
   const leaseIds = await Sequence.open(database, 'leases')
   const leases = new Leases({ nextId: () => leaseIds.tryTake(), log })
@@ -67,7 +65,7 @@ export async function openServices(
     sessions,
     topology,
     ticketKeys: await TicketKeys.open(database, clock),
-    planAges: new PlanAges(),
+    planAges: new PlanAges(await keptSinceRestore(database, log)),
     loginLimits: new LoginLimits(clock),
     purger,
     userRemoval,
@@ -85,21 +83,36 @@ async function openCluster(database: Database): Promise<string> {
     })
     return opaqueSetup
   }
-  if (known.schemaVersion !== SCHEMA_VERSION) {
-    throw new DfsError(
-      'versionMismatch',
-      `the store is of version ${known.schemaVersion}, this program knows ${SCHEMA_VERSION}; use the program that wrote it`,
-    )
-  }
+  requireCurrent(known.schemaVersion)
   return known.opaqueSetup
 }
 
-async function loadServers(database: Database, topology: Topology): Promise<void> {
+/** The first chunk id that was not given out before the last restore, while such chunks are kept. */
+async function keptSinceRestore(database: Database, log: Services['log']): Promise<number> {
+  const restored = await database.read((txn) => txn.get(tables.restored, keys.restored))
+  if (restored === undefined || restored.keepBelow === 0) return 0
+  const backedUp = new Date(Number(restored.backedUp / 1_000_000n)).toISOString()
+  log.warn(
+    { backedUp },
+    'restored from a backup: chunks that no file names are kept until dfs-metadata release-unknown',
+  )
+  return restored.keepBelow
+}
+
+async function loadServers(
+  database: Database,
+  topology: Topology,
+  log: Services['log'],
+): Promise<void> {
   let after: Buffer | undefined
   for (;;) {
-    const page = await database.durableRange(ranges.servers, PAGE, after)
-    for (const { value } of page) topology.put(tables.servers.decode(value))
-    after = page.at(-1)?.key
-    if (after === undefined || page.length < PAGE) return
+    const page = await database.durablePage(ranges.servers, PAGE, after)
+    for (const { value } of page.entries) topology.put(tables.servers.decode(value))
+    for (const key of page.damaged) {
+      const server = key.readUInt32BE(1)
+      log.error({ server }, 'the record of a chunkserver is damaged; it cannot register')
+    }
+    after = page.last
+    if (after === undefined || !page.more) return
   }
 }

@@ -7,6 +7,10 @@
  * before t, and from t + ticket life on no commit can name it any more, by the one clock that also
  * judges the tickets; chunkservers' clocks play no part. A restart forgets the marks and sets one at
  * its start, which only delays deletion.
+ *
+ * After a restore the argument does not hold for the chunks of the time that was lost: files named
+ * them, and a newer backup may bring those back. Ids below `keepBelow` count as living until the
+ * operator lets go of them; ids given out since the restore are above.
  */
 import { TICKET_LIFE_MS } from './ticket-keys.ts'
 
@@ -21,6 +25,19 @@ interface Mark {
 export class PlanAges {
   #marks: Mark[] = []
   #deadBelow = 0
+  #keepBelow: number
+
+  /** `keepBelow`: first id that was not given out before the last restore; 0 without one. */
+  constructor(keepBelow = 0) {
+    this.#keepBelow = keepBelow
+  }
+
+  /** Nothing is kept for a newer backup any more; whether anything was. */
+  letGo(): boolean {
+    const kept = this.#keepBelow > 0
+    this.#keepBelow = 0
+    return kept
+  }
 
   /** To be called before ids are given out and before {@link dead} is asked. */
   observe(nowMs: number, nextChunk: number): void {
@@ -39,6 +56,6 @@ export class PlanAges {
 
   /** Whether no commit can name this chunk for the first time any more. */
   dead(chunk: number): boolean {
-    return chunk < this.#deadBelow
+    return chunk < this.#deadBelow && chunk >= this.#keepBelow
   }
 }

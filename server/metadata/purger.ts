@@ -13,6 +13,7 @@ import type { Holds } from './holds.ts'
 import { removeInode } from './inode-removal.ts'
 import type { Database } from './store/database.ts'
 import { keys, parts, ranges } from './store/keys.ts'
+import { keysOf } from './store/page.ts'
 import { tables } from './store/tables.ts'
 
 /** Windows taken apart in one transaction: some milliseconds at most. */
@@ -43,10 +44,10 @@ export class Purger {
     this.#holds = holds
     let after: Buffer | undefined
     for (;;) {
-      const page = await this.#database.durableRange(ranges.orphans, PAGE, after)
-      for (const { key } of page) holds.orphaned(parts.id(key))
-      after = page.at(-1)?.key
-      if (after === undefined || page.length < PAGE) break
+      const page = await this.#database.durablePage(ranges.orphans, PAGE, after)
+      for (const key of keysOf(page)) holds.orphaned(parts.id(key))
+      after = page.last
+      if (after === undefined || !page.more) break
     }
     this.wake()
   }
@@ -100,9 +101,9 @@ export class Purger {
       await this.#database.settle()
       let after: Buffer | undefined
       for (;;) {
-        const page = await this.#database.durableRange(ranges.purges, PAGE, after)
-        await this.#purgeAll(page.map(({ key }) => parts.id(key)))
-        after = page.at(-1)?.key
+        const page = await this.#database.durablePage(ranges.purges, PAGE, after)
+        await this.#purgeAll(keysOf(page).map((key) => parts.id(key)))
+        after = page.last
         if (after === undefined || this.#stopped) return
       }
     })

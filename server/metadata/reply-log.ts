@@ -9,6 +9,7 @@ import { DfsError } from '../../schema/wire/status.ts'
 import type { Operation } from '../../schema/generated/common.ts'
 import type { Database } from './store/database.ts'
 import { keys, parts, ranges } from './store/keys.ts'
+import { keysOf } from './store/page.ts'
 import { tables } from './store/tables.ts'
 import type { Transaction } from './store/transaction.ts'
 
@@ -31,10 +32,11 @@ export class ReplyLog {
     const range = ranges.replies(session)
     let after: Buffer | undefined
     for (;;) {
-      const page = await database.durableRange(range, UNACKNOWLEDGED_MAX, after)
-      for (const { key } of page) log.#logged.add(parts.operation(key))
-      after = page.at(-1)?.key
-      if (after === undefined || page.length < UNACKNOWLEDGED_MAX) return log
+      // A damaged answer says still that the operation was carried out.
+      const page = await database.durablePage(range, UNACKNOWLEDGED_MAX, after)
+      for (const key of keysOf(page)) log.#logged.add(parts.operation(key))
+      after = page.last
+      if (after === undefined || !page.more) return log
     }
   }
 
@@ -98,13 +100,12 @@ export class ReplyLog {
     const range = ranges.replies(session)
     let after: Buffer | undefined
     for (;;) {
-      const page = await database.durableRange(range, ERASE_STEP, after)
-      const last = page.at(-1)
-      if (last === undefined) return
+      const page = await database.durablePage(range, ERASE_STEP, after)
+      if (page.last === undefined) return
       await database.write({}, (txn) => {
-        for (const { key } of page) txn.delete(tables.replies, key)
+        for (const key of keysOf(page)) txn.delete(tables.replies, key)
       })
-      after = last.key
+      after = page.last
     }
   }
 

@@ -13,7 +13,7 @@ import type { Holds } from './holds.ts'
 import type { Leases } from './leases.ts'
 import { ReplyLog } from './reply-log.ts'
 import type { Database } from './store/database.ts'
-import { keys, ranges } from './store/keys.ts'
+import { keys, parts, ranges } from './store/keys.ts'
 import type { Sequence } from './store/sequences.ts'
 import { tables } from './store/tables.ts'
 import type { Transaction } from './store/transaction.ts'
@@ -67,13 +67,16 @@ export class Sessions {
   async load(): Promise<void> {
     let after: Buffer | undefined
     for (;;) {
-      const page = await this.#options.database.durableRange(ranges.sessions, PAGE, after)
-      for (const { value } of page) {
+      const page = await this.#options.database.durablePage(ranges.sessions, PAGE, after)
+      for (const key of page.damaged) {
+        this.#options.log.error({ session: parts.id(key) }, 'a damaged session is over')
+      }
+      for (const { value } of page.entries) {
         const { record } = this.#put(tables.sessions.decode(value))
         this.#options.holds.expect(record.session)
       }
-      after = page.at(-1)?.key
-      if (after === undefined || page.length < PAGE) return
+      after = page.last
+      if (after === undefined || !page.more) return
     }
   }
 

@@ -6,6 +6,7 @@ import { listen } from '../../schema/quic/listener.ts'
 import type { Listener } from '../../schema/quic/api.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import { MethodTable } from '../../schema/rpc/method-table.ts'
+import type { OrderedStore } from '../store/ordered-store.ts'
 import { openRocksStore } from '../store/rocks-store.ts'
 import type { AdmissionBounds } from './admission.ts'
 import { Clock } from './clock.ts'
@@ -15,6 +16,7 @@ import { openServices } from './open-services.ts'
 import { serveMetadata } from './server.ts'
 import type { Services } from './services.ts'
 import { Database } from './store/database.ts'
+import { migrate } from './store/schema-version.ts'
 
 /** Bytes of decoded records kept in memory. */
 const RECORD_CACHE_BYTES = 128 * 1_048_576
@@ -53,10 +55,7 @@ export async function startMetadataServer(options: StartOptions): Promise<Metada
   const policy = await readPolicy(dir)
   const paths = clusterPaths(dir)
   const store = await openRocksStore(paths.store)
-  const database = await Database.open(store, {
-    cacheBytes: RECORD_CACHE_BYTES,
-    onFailure: options.onFailure,
-  })
+  const database = await openDatabase(store, options)
   let services: Services | undefined
   let listener: Listener | undefined
   try {
@@ -88,6 +87,19 @@ export async function startMetadataServer(options: StartOptions): Promise<Metada
   const housekeeping = new Housekeeping(services)
   housekeeping.start()
   return running(listener, housekeeping, services)
+}
+
+async function openDatabase(
+  store: OrderedStore,
+  { log, onFailure }: Pick<StartOptions, 'log' | 'onFailure'>,
+): Promise<Database> {
+  try {
+    await migrate(store, { log })
+    return await Database.open(store, { cacheBytes: RECORD_CACHE_BYTES, onFailure })
+  } catch (error) {
+    await store.close()
+    throw error
+  }
 }
 
 function running(

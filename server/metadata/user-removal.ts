@@ -14,6 +14,7 @@ import type { Purger } from './purger.ts'
 import { counterNames } from './store/counters.ts'
 import type { Database } from './store/database.ts'
 import { keys, parts, ranges } from './store/keys.ts'
+import { keysOf } from './store/page.ts'
 import { tables } from './store/tables.ts'
 
 /** Inodes looked at, or entries removed, at once. */
@@ -40,13 +41,13 @@ export class UserRemoval {
   async load(): Promise<void> {
     let after: Buffer | undefined
     for (;;) {
-      const page = await this.#parts.database.durableRange(ranges.users, PAGE, after)
-      for (const { value } of page) {
+      const page = await this.#parts.database.durablePage(ranges.users, PAGE, after)
+      for (const { value } of page.entries) {
         const { userId, deleting } = tables.users.decode(value)
         if (deleting) this.#users.add(userId)
       }
-      after = page.at(-1)?.key
-      if (after === undefined || page.length < PAGE) return
+      after = page.last
+      if (after === undefined || !page.more) return
     }
   }
 
@@ -87,14 +88,15 @@ export class UserRemoval {
     await database.settle()
     let after: Buffer | undefined
     for (;;) {
-      const page = await database.durableRange(ranges.inodes, PAGE, after)
-      for (const { key, value } of page) {
+      // Whose a damaged inode was, nobody knows: it stays.
+      const page = await database.durablePage(ranges.inodes, PAGE, after)
+      for (const { key, value } of page.entries) {
         if (this.#stopped) return false
         if (tables.inodes.decode(value).owner !== user) continue
         while (!(await this.#step(parts.id(key))));
       }
-      after = page.at(-1)?.key
-      if (after === undefined || page.length < PAGE) break
+      after = page.last
+      if (after === undefined || !page.more) break
     }
     while (!(await this.#dropTreeState(user))) if (this.#stopped) return false
     const name = await database.write({}, async (txn) => {
@@ -133,9 +135,9 @@ export class UserRemoval {
       const record = await txn.get(tables.inodes, keys.inode(inode))
       if (record === undefined) return true
       const entries = isDirectory(record)
-        ? await txn.durableRange(ranges.dentries(inode), PAGE)
+        ? keysOf(await txn.durablePage(ranges.dentries(inode), PAGE))
         : []
-      for (const { key } of entries) txn.delete(tables.dentries, key)
+      for (const key of entries) txn.delete(tables.dentries, key)
       if (entries.length === PAGE) return false
       removeInode(txn, record, purger)
       txn.delete(tables.marks, keys.orphan(inode))

@@ -19,6 +19,7 @@ import { create } from '../../server/metadata/operations/create.ts'
 import { challenge, openSession } from '../../server/metadata/operations/open-session.ts'
 import type { Mutation, Query } from '../../server/metadata/operations/operation.ts'
 import { plan } from '../../server/metadata/operations/plan.ts'
+import { nextSmallId } from '../../server/metadata/operations/small-ids.ts'
 import { registerFinish } from '../../server/metadata/operations/register-user.ts'
 import { replay } from '../../server/metadata/replay.ts'
 import { stateOf, type Caller, type Services } from '../../server/metadata/services.ts'
@@ -175,8 +176,12 @@ export class TestMetadata {
 
   /** Opens what another one closed. */
   static async reopen(dir: string): Promise<TestMetadata> {
+    return TestMetadata.on(await openRocksStore(dir))
+  }
+
+  /** On a store of any engine. */
+  static async on(store: OrderedStore): Promise<TestMetadata> {
     const time = { ms: 0 }
-    const store = await openRocksStore(dir)
     const database = await Database.open(store, {
       cacheBytes: 4 * 1_048_576,
       onFailure(error) {
@@ -205,11 +210,8 @@ export class TestMetadata {
 
   async addServers(): Promise<void> {
     const { database, topology, clock } = this.services
-    for (const [id, rack] of [
-      [1, 'a'],
-      [2, 'b'],
-      [3, 'a'],
-    ] as const) {
+    for (const rack of ['a', 'b', 'a']) {
+      const id = await database.write({}, (txn) => nextSmallId(txn, 'servers'))
       const record = {
         id,
         rack,
@@ -221,6 +223,15 @@ export class TestMetadata {
       await database.write({}, (txn) => txn.put(tables.servers, keys.server(id), record))
       topology.put(record)
       const { addresses } = record
+      topology.registered(id, { rack, addresses, totalBytes: 1e12, freeBytes: 1e12, chunks: 0 })
+    }
+  }
+
+  /** All chunkservers say hello, as after a restart. */
+  registerServers(): void {
+    const { topology } = this.services
+    for (const { record } of topology.all()) {
+      const { id, rack, addresses } = record
       topology.registered(id, { rack, addresses, totalBytes: 1e12, freeBytes: 1e12, chunks: 0 })
     }
   }

@@ -81,8 +81,8 @@ export async function listUsers({ database }: Services): Promise<ListUsersRespon
   const users: UserStatus[] = []
   let after: Buffer | undefined
   for (;;) {
-    const page = await database.durableRange(ranges.users, PAGE, after)
-    for (const { value } of page) {
+    const page = await database.durablePage(ranges.users, PAGE, after)
+    for (const { value } of page.entries) {
       const record = tables.users.decode(value)
       const { userId, user, opaqueRecord, quotaBytes, disabled, deleting } = record
       users.push({
@@ -96,8 +96,8 @@ export async function listUsers({ database }: Services): Promise<ListUsersRespon
         deleting,
       })
     }
-    after = page.at(-1)?.key
-    if (after === undefined || page.length < PAGE || users.length >= USERS_MAX) return { users }
+    after = page.last
+    if (after === undefined || !page.more || users.length >= USERS_MAX) return { users }
   }
 }
 

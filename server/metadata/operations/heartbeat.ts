@@ -13,6 +13,7 @@ import { refuse } from '../input.ts'
 import type { Services } from '../services.ts'
 import { counterNames } from '../store/counters.ts'
 import { keys, parts, ranges } from '../store/keys.ts'
+import { keysOf } from '../store/page.ts'
 import { tables } from '../store/tables.ts'
 import { HEARTBEAT_MS } from '../topology.ts'
 
@@ -56,10 +57,11 @@ async function recordDeleted(
 ): Promise<void> {
   const names = [...new Set(deleted)].map((chunk) => keys.delete(server, chunk))
   await database.write({}, async (txn) => {
-    const ordered = await txn.getAll(tables.marks, names)
+    const damaged = new Set<number>()
+    const ordered = await txn.getAll(tables.marks, names, (i) => damaged.add(i))
     let count = 0
     for (const [i, key] of names.entries()) {
-      if (ordered[i] === undefined) continue
+      if (ordered[i] === undefined && !damaged.has(i)) continue
       txn.delete(tables.marks, key)
       count++
     }
@@ -82,6 +84,7 @@ async function forgetDamaged(
     const records = await txn.getAll(
       tables.chunks,
       chunks.map((chunk) => keys.chunk(chunk)),
+      (i) => log.error({ chunk: chunks[i], server }, 'the record of a damaged chunk is damaged'),
     )
     for (const [i, chunk] of chunks.entries()) {
       const record = records[i]
@@ -110,8 +113,8 @@ async function orders(server: number, { database, topology }: Services): Promise
   if (database.counters.get(counterNames.deletes(server)) === 0) return []
   const share = Math.floor((DELETES_PER_SECOND * HEARTBEAT_MS) / 1_000 / topology.size)
   const limit = Math.max(DELETES_MIN, Math.min(DELETES_MAX, share))
-  const page = await database.durableRange(ranges.deletes(server), limit)
-  return page.map(({ key }) => parts.serversChunk(key))
+  const page = await database.durablePage(ranges.deletes(server), limit)
+  return keysOf(page).map((key) => parts.serversChunk(key))
 }
 
 async function judge(
@@ -122,12 +125,15 @@ async function judge(
   if (unconfirmed.length === 0) return { confirmed: [], unnamed: [] }
   const dead = unconfirmed.filter((chunk) => planAges.dead(chunk))
   return database.read(async (txn) => {
+    // Of a damaged record nobody knows whether it names this server: the chunkserver asks again.
+    const unknown = new Set<number>()
     const records = await txn.getAll(
       tables.chunks,
       unconfirmed.map((chunk) => keys.chunk(chunk)),
+      (i) => unknown.add(unconfirmed[i] ?? 0),
     )
     const confirmed = unconfirmed.filter((_, i) => records[i]?.servers.includes(server) === true)
     const named = new Set(confirmed)
-    return { confirmed, unnamed: dead.filter((chunk) => !named.has(chunk)) }
+    return { confirmed, unnamed: dead.filter((chunk) => !named.has(chunk) && !unknown.has(chunk)) }
   })
 }

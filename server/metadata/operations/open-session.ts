@@ -96,6 +96,8 @@ async function ownedOnly(
     const records = await txn.peekAll(
       tables.inodes,
       held.map((inode) => keys.inode(inode)),
+      // A damaged inode is as one that is not there; it must not keep the whole mount out.
+      () => undefined,
     )
     return held.filter((_, i) => records[i]?.owner === user)
   })

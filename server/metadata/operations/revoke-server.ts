@@ -12,6 +12,7 @@ import type {
 import { DfsError } from '../../../schema/wire/status.ts'
 import type { Services } from '../services.ts'
 import { keys, parts, ranges } from '../store/keys.ts'
+import { keysOf } from '../store/page.ts'
 import { tables } from '../store/tables.ts'
 
 const PAGE = 1_000
@@ -55,17 +56,19 @@ async function onlyThere(server: number, { database, topology }: Services): Prom
   let lost = 0
   let after: Buffer | undefined
   for (;;) {
-    const page = await database.durableRange(ranges.serverChunks(server), PAGE, after)
+    const page = await database.durablePage(ranges.serverChunks(server), PAGE, after)
     const records = await database.read((txn) =>
       txn.getAll(
         tables.chunks,
-        page.map(({ key }) => keys.chunk(parts.serversChunk(key))),
+        keysOf(page).map((key) => keys.chunk(parts.serversChunk(key))),
+        // Nobody knows where else it is.
+        () => lost++,
       ),
     )
     for (const record of records) {
       if (record !== undefined && !record.servers.some(alive)) lost++
     }
-    after = page.at(-1)?.key
-    if (after === undefined || page.length < PAGE) return lost
+    after = page.last
+    if (after === undefined || !page.more) return lost
   }
 }

@@ -5,6 +5,7 @@
  * All counters are in memory: a few for the cluster, three for each user, one for each chunkserver.
  */
 import { invariant } from '../../../schema/wire/invariant.ts'
+import { DfsError } from '../../../schema/wire/status.ts'
 import type { Change, OrderedStore } from '../../store/ordered-store.ts'
 import { keyAfter } from '../../store/ordered-store.ts'
 import { keys, parts, ranges } from './keys.ts'
@@ -24,6 +25,11 @@ export const counterNames = {
 
 const PAGE = 10_000
 
+function counterDamaged(name: string): DfsError {
+  const detail = `the counter ${name} is damaged; dfs-metadata check --repair counts anew`
+  return new DfsError('recordCorrupt', detail)
+}
+
 export class Counters {
   readonly #values = new Map<string, number>()
   readonly #changed = new Set<string>()
@@ -33,7 +39,10 @@ export class Counters {
     const counters = new Counters()
     let { from } = ranges.counters
     for (;;) {
-      const page = await store.range({ from, to: ranges.counters.to, limit: PAGE })
+      const damaged: string[] = []
+      const onCorrupt = (key: Buffer): void => void damaged.push(parts.counterName(key))
+      const page = await store.range({ from, to: ranges.counters.to, limit: PAGE, onCorrupt })
+      if (damaged[0] !== undefined) throw counterDamaged(damaged[0])
       for (const { key, value } of page) {
         counters.#values.set(parts.counterName(key), tables.numbers.decode(value).value)
       }

@@ -13,9 +13,16 @@ import type { RequestTimes } from '../request-times.ts'
 import { Committer } from './committer.ts'
 import { Counters } from './counters.ts'
 import type { KeyRange } from './keys.ts'
+import { readPage, type Page } from './page.ts'
 import { Queues } from './queues.ts'
 import { RecordCache, type Cached } from './record-cache.ts'
-import { textOf, Transaction, type RecordName, type RecordSource } from './transaction.ts'
+import {
+  textOf,
+  Transaction,
+  type LookupOptions,
+  type RecordName,
+  type RecordSource,
+} from './transaction.ts'
 import type { Table } from './tables.ts'
 
 /** Times that an operation is run before its caller is told to come back. */
@@ -117,6 +124,15 @@ export class Database implements RecordSource {
     await this.#store.close()
   }
 
+  /** The store itself, for a walk over all that is durable; nothing is written past this database. */
+  get durable(): Pick<OrderedStore, 'scan'> {
+    return this.#store
+  }
+
+  durablePage(range: KeyRange, limit: number, after?: Buffer): Promise<Page> {
+    return readPage(this.#store, range, limit, after)
+  }
+
   async durableRange(range: KeyRange, limit: number, after?: Buffer): Promise<Entry[]> {
     const from = after === undefined ? range.from : keyAfter(after)
     return this.#store.range({ from, to: range.to, limit })
@@ -138,7 +154,7 @@ export class Database implements RecordSource {
     transaction: Transaction,
     table: Table<V>,
     keys: readonly Buffer[],
-    watched: boolean,
+    { watched, onDamaged }: LookupOptions,
   ): Promise<(V | undefined)[]> {
     const found: (V | undefined)[] = Array.from({ length: keys.length })
     const missing: { at: number; key: Buffer; text: string }[] = []
@@ -150,12 +166,18 @@ export class Database implements RecordSource {
     }
     if (missing.length === 0) return found
     const { sequence } = this.#committer
+    const damaged = new Set<number>()
     const startedMs = performance.now()
-    const stored = await this.#store.getMany(missing.map(({ key }) => key))
+    const stored = await this.#store.getMany(
+      missing.map(({ key }) => key),
+      onDamaged && ((i) => damaged.add(i)),
+    )
     transaction.times.readMs += performance.now() - startedMs
     for (const [i, { at, key, text }] of missing.entries()) {
       if (this.#committer.changedSince(text, sequence)) {
         found[at] = await this.lookup(transaction, table, key, text, watched)
+      } else if (damaged.has(i)) {
+        onDamaged?.(at)
       } else {
         if (watched) transaction.noteRead(text, sequence)
         found[at] = this.#keep(table, text, stored[i])

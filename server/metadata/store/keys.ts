@@ -13,7 +13,7 @@
  *   i     inode                  u64 inode                              InodeRecord
  *   j     join token             32-byte SHA-256 of the token           JoinTokenRecord
  *   k     counter                its name                               NumberRecord
- *   m     of the store itself    `cluster`, `ticket-keys`               ClusterRecord, …
+ *   m     of the store itself    `cluster`, `ticket-keys`, …            ClusterRecord, …
  *   n     user by name           the name                               NumberRecord
  *   o     orphan                 u64 inode: no name, maybe held open    mark
  *   p     content to purge       u64 content                            mark
@@ -100,6 +100,8 @@ export const keys = {
   counter: (name: string): Buffer => bytes(COUNTER, Buffer.from(name)),
   cluster: bytes(STORE, Buffer.from('cluster')),
   ticketKeys: bytes(STORE, Buffer.from('ticket-keys')),
+  restored: bytes(STORE, Buffer.from('restored')),
+  migrating: bytes(STORE, Buffer.from('migrating')),
   userName: (name: string): Buffer => bytes(USER_NAME, Buffer.from(name)),
   orphan: (inode: number): Buffer => u64(ORPHAN, inode),
   purge: (content: number): Buffer => u64(PURGE, content),

@@ -28,6 +28,7 @@ export const tables = {
   joinTokens: uncached(records.JoinTokenRecord),
   numbers: uncached(records.NumberRecord),
   replies: uncached(records.ReplyRecord),
+  restored: uncached(records.RestoredRecord),
   servers: uncached(records.ServerRecord),
   sessions: uncached(records.SessionRecord),
   ticketKeys: uncached(records.TicketKeysRecord),

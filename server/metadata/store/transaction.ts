@@ -6,6 +6,7 @@
 import type { Entry } from '../../store/ordered-store.ts'
 import { RequestTimes } from '../request-times.ts'
 import type { KeyRange } from './keys.ts'
+import type { Page } from './page.ts'
 import type { Table } from './tables.ts'
 
 /** A change that a transaction wants, by its key as text. */
@@ -23,6 +24,12 @@ export interface CounterChange {
   readonly limit: { readonly max: number; refuse(): never } | undefined
 }
 
+export interface LookupOptions {
+  readonly watched: boolean
+  /** Told which of the records are damaged; they come as undefined. Without it the lookup fails. */
+  readonly onDamaged?: ((index: number) => void) | undefined
+}
+
 /** Where a transaction finds what it has not written itself. */
 export interface RecordSource {
   lookup<V>(
@@ -37,8 +44,9 @@ export interface RecordSource {
     transaction: Transaction,
     table: Table<V>,
     keys: readonly Buffer[],
-    watched: boolean,
+    options: LookupOptions,
   ): Promise<(V | undefined)[]>
+  durablePage(range: KeyRange, limit: number, after?: Buffer): Promise<Page>
   durableRange(range: KeyRange, limit: number, after?: Buffer): Promise<Entry[]>
   settle(): Promise<void>
 }
@@ -83,14 +91,25 @@ export class Transaction {
     return this.#source.lookup(this, table, key, textOf(key), false)
   }
 
-  /** As {@link get} for many records of a table, in one trip to the engine. */
-  getAll<V>(table: Table<V>, keys: readonly Buffer[]): Promise<(V | undefined)[]> {
-    return this.#source.lookupAll(this, table, keys, true)
+  /**
+   * As {@link get} for many records of a table, in one trip to the engine. `onDamaged` is told which
+   * are damaged, and they come as undefined; without it the lookup fails.
+   */
+  getAll<V>(
+    table: Table<V>,
+    keys: readonly Buffer[],
+    onDamaged?: (index: number) => void,
+  ): Promise<(V | undefined)[]> {
+    return this.#source.lookupAll(this, table, keys, { watched: true, onDamaged })
   }
 
-  /** As {@link peek} for many records of a table. */
-  peekAll<V>(table: Table<V>, keys: readonly Buffer[]): Promise<(V | undefined)[]> {
-    return this.#source.lookupAll(this, table, keys, false)
+  /** As {@link peek} for many records of a table; `onDamaged` as in {@link getAll}. */
+  peekAll<V>(
+    table: Table<V>,
+    keys: readonly Buffer[],
+    onDamaged?: (index: number) => void,
+  ): Promise<(V | undefined)[]> {
+    return this.#source.lookupAll(this, table, keys, { watched: false, onDamaged })
   }
 
   put<V>(table: Table<V>, key: Buffer, value: V): void {
@@ -108,6 +127,11 @@ export class Transaction {
    */
   durableRange(range: KeyRange, limit: number, after?: Buffer): Promise<Entry[]> {
     return this.#source.durableRange(range, limit, after)
+  }
+
+  /** As {@link durableRange}, with damaged records by themselves. */
+  durablePage(range: KeyRange, limit: number, after?: Buffer): Promise<Page> {
+    return this.#source.durablePage(range, limit, after)
   }
 
   /** Waits until everything decided so far is durable, so that {@link durableRange} shows it. */

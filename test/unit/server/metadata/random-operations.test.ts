@@ -338,7 +338,7 @@ class Run {
       if (node.directory) {
         const page = await this.#session.query(list, { directory: id, after: NO_BYTES, limit: 99 })
         const found = page.entries.map(
-          (e) => `${Buffer.from(e.token).toString('hex')} ${e.inode.inode}`,
+          (e) => `${Buffer.from(e.token).toString('hex')} ${e.inode?.inode}`,
         )
         const expected = [...node.entries].map(
           ([name, child]) => `${Buffer.from(token(name)).toString('hex')} ${child}`,
