@@ -4,6 +4,7 @@
  */
 import type { Argv } from 'yargs'
 import { initCluster } from '../server/metadata/cluster-files.ts'
+import { check, checkOptions } from './metadata/check.ts'
 import {
   addUser,
   card,
@@ -118,8 +119,22 @@ function serverCommands(command: Argv): Argv {
     .demandCommand(1, 'say list or revoke')
 }
 
+/** What keeps and brings back the directory itself. */
+function directoryCommands(line: Argv): Argv {
+  return line
+    .command({
+      command: 'check',
+      describe: 'Check the directory of a stopped server, and repair it',
+      builder: (command) =>
+        command
+          .options(checkOptions)
+          .example('$0 check --dir /srv/meta --repair', 'exit code 65 when something is left'),
+      handler: (options) => check({ ...options, scratch: options.scratch }),
+    })
+}
+
 await runMain('dfs-metadata', async () => {
-  await commandLine('dfs-metadata')
+  const line = commandLine('dfs-metadata')
     .usage('$0 <command>\n\nKeeps the tree of a dfs cluster: who owns what, and where it is.')
     .command({
       command: 'init',
@@ -174,6 +189,5 @@ await runMain('dfs-metadata', async () => {
       builder: (command) => command.options({ dir }),
       handler: ({ dir: folder }) => card(folder),
     })
-    .demandCommand(1, 'say which command')
-    .parseAsync()
+  await directoryCommands(line).demandCommand(1, 'say which command').parseAsync()
 })

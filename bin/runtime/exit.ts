@@ -10,6 +10,8 @@ export const ExitCode = {
   ok: 0,
   failure: 1,
   usage: 64,
+  /** What was to be checked is not in order. */
+  dataWrong: 65,
   unavailable: 69,
   bug: 70,
   noPermission: 77,
