@@ -4,6 +4,7 @@
  */
 import type { Argv } from 'yargs'
 import { initCluster } from '../server/metadata/cluster-files.ts'
+import { backup, releaseUnknown, restore } from './metadata/backup.ts'
 import { check, checkOptions } from './metadata/check.ts'
 import {
   addUser,
@@ -122,6 +123,36 @@ function serverCommands(command: Argv): Argv {
 /** What keeps and brings back the directory itself. */
 function directoryCommands(line: Argv): Argv {
   return line
+    .command({
+      command: 'backup',
+      describe: 'Write a backup, of a running or a stopped server',
+      builder: (command) =>
+        command
+          .options({
+            dir,
+            to: { ...dir, describe: 'New file; it holds every secret of the server' },
+          })
+          .example('$0 backup --dir /srv/meta --to /backup/monday', 'while it serves'),
+      handler: (argv) => backup(argv.dir, argv.to),
+    })
+    .command({
+      command: 'restore',
+      describe: 'Make a directory from a backup',
+      builder: (command) =>
+        command
+          .options({
+            dir: { ...dir, describe: 'New or empty folder' },
+            from: { ...dir, describe: 'A backup' },
+          })
+          .example('$0 restore --from /backup/monday --dir /srv/meta', 'then: serve'),
+      handler: (argv) => restore(argv.from, argv.dir),
+    })
+    .command({
+      command: 'release-unknown',
+      describe: 'Let go of chunks that are kept since a restore though no file names them',
+      builder: (command) => command.options({ dir }),
+      handler: (argv) => releaseUnknown(argv.dir),
+    })
     .command({
       command: 'check',
       describe: 'Check the directory of a stopped server, and repair it',

@@ -20,6 +20,8 @@ const LARGE = limits.messageBytesMax
 const SEALED_CHUNK = limits.chunkBlocksMax * limits.sealedBlockBytes
 /** The digests of every window of the largest file: 36 bytes each. */
 const MANIFEST = (limits.fileBytesMax / limits.chunkBytesMax) * 36
+/** All records of a store: a few hundred bytes a file. */
+const BACKUP_BYTES_MAX = 2 ** 42
 
 const DEADLINE_MS = 10_000
 /** A chunk over a slow line: 64 MiB at 1 MB/s, and its sync. */
@@ -181,4 +183,15 @@ export const methods = {
   revokeServer: method(306, 'revokeServer', meta.RevokeServerRequest, meta.RevokeServerResponse, {
     deadlineMs: 300_000,
   }),
+  backup: method(310, 'backup', meta.BackupRequest, meta.BackupResponse, {
+    downloadBytesMax: BACKUP_BYTES_MAX,
+    deadlineMs: 3_600_000,
+    urgency: 'bulk',
+  }),
+  releaseUnknown: method(
+    311,
+    'releaseUnknown',
+    meta.ReleaseUnknownRequest,
+    meta.ReleaseUnknownResponse,
+  ),
 } as const

@@ -3,6 +3,7 @@
  * in its directory.
  */
 import { Dialer } from '../../schema/quic/dialer.ts'
+import type { Peer } from '../../schema/quic/api.ts'
 import type { Method } from '../../schema/rpc/api.ts'
 import { methods } from '../../schema/methods.ts'
 import { formatCredential, type CredentialKind } from '../../schema/wire/credential.ts'
@@ -106,7 +107,13 @@ async function printCredential(
   process.stdout.write(`${formatCredential({ kind, addresses, secret, caPem })}\n`)
 }
 
-async function ask<Q, R>(dir: string, method: Method<Q, R>, request: Q): Promise<R> {
+/** Asks the running server of a directory. */
+export function ask<Q, R>(dir: string, method: Method<Q, R>, request: Q): Promise<R> {
+  return withServer(dir, (peer) => peer.call(method, request))
+}
+
+/** Does something with the running server of a directory, as its operator. */
+export async function withServer<R>(dir: string, work: (peer: Peer) => Promise<R>): Promise<R> {
   const paths = clusterPaths(dir)
   const { certificatePem: caPem } = await readIdentity(paths.authority)
   const log = createLog('dfs-metadata', { level: 'error' })
@@ -119,7 +126,7 @@ async function ask<Q, R>(dir: string, method: Method<Q, R>, request: Q): Promise
     log,
   })
   try {
-    return await peer.call(method, request)
+    return await work(peer)
   } finally {
     await peer.close()
     await dialer.close()

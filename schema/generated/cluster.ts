@@ -176,12 +176,18 @@ export const RegisterRequest: Codec<RegisterRequest> = codec('RegisterRequest', 
 export interface RegisterResponse {
   heartbeatMs: number
   ticketKeys: TicketKey[]
+  /**
+   * When the metadata server's store was restored from a backup; 0 if never. What was confirmed
+   * before may not be known any more: a chunkserver asks once about everything that it has.
+   */
+  restored: bigint
 }
 
 export function putRegisterResponse(b: Encoder, v: RegisterResponse): number {
   const ticketKeys = b.tables(v.ticketKeys, putTicketKey)
-  b.startObject(2)
+  b.startObject(3)
   b.addFieldInt32(0, v.heartbeatMs, 0)
+  b.addFieldInt64(2, v.restored, 0n)
   b.addFieldOffset(1, ticketKeys, 0)
   return b.endObject()
 }
@@ -190,6 +196,7 @@ export function getRegisterResponse(r: Reader, t: number): RegisterResponse {
   return {
     heartbeatMs: r.u32Field(t, 0),
     ticketKeys: r.tables(r.field(t, 1), getTicketKey),
+    restored: r.i64Field(t, 2),
   }
 }
 

@@ -112,6 +112,35 @@ export class ChunkIndex {
     if (changes.length > 0) await this.#committer.commit(changes)
   }
 
+  /** Makes every chunk unconfirmed, unless that was done for the same `restored` before. */
+  async askAnew(restored: bigint): Promise<void> {
+    const asked = await this.#store.get(keys.asked)
+    if (asked !== undefined && asked.readBigInt64LE() >= restored) return
+    let from = keys.record(0)
+    for (;;) {
+      let last: Buffer | undefined
+      const page = await this.#store.range({
+        from,
+        to: keys.recordEnd,
+        limit: COUNT_PAGE,
+        // Scrubbing takes care of it; its copy is not asked about.
+        onCorrupt: (key) => (last = key),
+      })
+      const changes: Change[] = page.map(({ key, value }) => ({
+        key: keys.unconfirmed(ChunkRecord.decode(value).writtenMs, chunkOfKey(key)),
+        value: EMPTY,
+      }))
+      if (changes.length > 0) await this.#committer.commit(changes)
+      const end = page.at(-1)?.key
+      if (end !== undefined && (last === undefined || end.compare(last) > 0)) last = end
+      if (last === undefined) break
+      from = keyAfter(last)
+    }
+    const value = Buffer.alloc(8)
+    value.writeBigInt64LE(restored)
+    await this.#committer.commit([{ key: keys.asked, value }])
+  }
+
   /**
    * Unconfirmed chunks written before `beforeMs`, oldest first, and the key to go on behind. Entries
    * that no record backs any more are dropped on the way.

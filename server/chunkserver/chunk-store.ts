@@ -60,6 +60,11 @@ export interface ChunkStore {
   /** Notes that files name these chunks; ids that are not here are passed over. */
   confirm(chunks: readonly number[]): Promise<void>
   /**
+   * Makes every chunk unconfirmed, once for each `restored`: when the metadata server's store was
+   * restored from a backup, nanoseconds. Goes on after a kill where it began.
+   */
+  askAnew(restored: bigint): Promise<void>
+  /**
    * Chunks written before `beforeMs` (since 1970) and never confirmed, oldest first, at most `limit`;
    * `after` is where the last portion ended.
    */

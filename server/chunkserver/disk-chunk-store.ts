@@ -135,6 +135,10 @@ export class DiskChunkStore implements ChunkStore {
     return this.index.confirm(chunks)
   }
 
+  askAnew(restored: bigint): Promise<void> {
+    return this.index.askAnew(restored)
+  }
+
   unconfirmed(options: {
     readonly beforeMs: number
     readonly limit: number

@@ -5,7 +5,7 @@
  *     p <chunk u64>               the sealed bytes of a small chunk
  *     u <written ms u64> <chunk>  a chunk of which it is not known whether a file names it
  *     d <chunk u64>               ChunkDamage: a copy that is refused from now on
- *     m <name>                    format, totals, scrub
+ *     m <name>                    format, totals, scrub, asked
  *
  * Numbers are big-endian, so keys order as they do.
  */
@@ -26,6 +26,7 @@ export const keys = {
   format: Buffer.from('mformat'),
   totals: Buffer.from('mtotals'),
   scrub: Buffer.from('mscrub'),
+  asked: Buffer.from('masked'),
 } as const
 
 /** The chunk that a key ends with. */

@@ -47,6 +47,7 @@ export class Registration {
   #timer: NodeJS.Timeout | undefined
   #beating: Promise<void> = Promise.resolve()
   #deleting: Promise<void> | undefined
+  #asking: Promise<void> | undefined
   #state: 'starting' | 'registered' | 'away' | 'stopped' = 'starting'
 
   constructor(options: RegistrationOptions) {
@@ -73,6 +74,7 @@ export class Registration {
     await this.#peer.close()
     await this.#beating
     await this.#deleting
+    await this.#asking
   }
 
   get #stopped(): boolean {
@@ -105,11 +107,22 @@ export class Registration {
       bounds.heartbeatMsMax,
     )
     if (this.#stopped) return
+    if (answer.restored > 0n) this.#askAnew(answer.restored)
     this.#state = 'registered'
     log.info(
       { server: identity.server, rack, addresses, metadata: connection.peer.address },
       'registered with the metadata server',
     )
+  }
+
+  /** Beside the heartbeats: there may be many chunks. What fails is done at the next registration. */
+  #askAnew(restored: bigint): void {
+    if (this.#asking !== undefined) return
+    const { store, log } = this.#options
+    this.#asking = store
+      .askAnew(restored)
+      .catch((error: unknown) => log.error({ err: error }, 'cannot ask about all chunks anew'))
+      .finally(() => (this.#asking = undefined))
   }
 
   async #heartbeat(): Promise<void> {

@@ -125,6 +125,39 @@ export async function writeAddresses(dir: string, addresses: readonly string[]):
   await writeDurably(clusterPaths(dir).address, `${addresses.join('\n')}\n`)
 }
 
+/** Files that make a directory this cluster's, beside its store; the last one says that it is whole. */
+const CLUSTER_FILES = [
+  'ca/certificate.pem',
+  'ca/private-key.pem',
+  'identity/certificate.pem',
+  'identity/private-key.pem',
+  'admin/certificate.pem',
+  'admin/private-key.pem',
+  'cluster.json',
+] as const
+
+/** All that a backup keeps beside the store: content by path. Secret. Throws `notFound`. */
+export async function readClusterFiles(dir: string): Promise<Record<string, string>> {
+  const files: Record<string, string> = {}
+  for (const path of CLUSTER_FILES) {
+    files[path] = await readText(join(dir, path), `${dir} is not complete: there is no ${path}`)
+  }
+  return files
+}
+
+/** Writes them into a new directory. Throws `recordCorrupt` when one is missing; others are not written. */
+export async function writeClusterFiles(
+  dir: string,
+  files: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  for (const path of CLUSTER_FILES) {
+    const text = files[path]
+    if (typeof text !== 'string') throw new DfsError('recordCorrupt', `a backup without ${path}`)
+    await mkdir(dirname(join(dir, path)), { recursive: true, mode: 0o700 })
+    await writeDurably(join(dir, path), text)
+  }
+}
+
 async function writeIdentity(directory: string, identity: TlsIdentity): Promise<void> {
   await mkdir(directory, { mode: 0o700 })
   await writeDurably(join(directory, 'certificate.pem'), identity.certificatePem)

@@ -12,6 +12,7 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { addDevice } from './operations/add-device.ts'
 import { addUser, createJoinToken, listUsers } from './operations/administration.ts'
+import { backup } from './operations/backup.ts'
 import { birth } from './operations/birth.ts'
 import { clusterStatus } from './operations/cluster-status.ts'
 import { commit } from './operations/commit.ts'
@@ -38,6 +39,7 @@ import { release } from './operations/release.ts'
 import { reveal } from './operations/reveal.ts'
 import { revokeServer } from './operations/revoke-server.ts'
 import { rename } from './operations/rename.ts'
+import { releaseUnknown } from './operations/release-unknown.ts'
 import { reportChunk } from './operations/report-chunk.ts'
 import { resolve } from './operations/resolve.ts'
 import { setAttributes } from './operations/set-attributes.ts'
@@ -194,12 +196,7 @@ function serveChunkservers(service: Service, services: Services): void {
 function serveOperator(service: Service, services: Services): void {
   const serve = <Q, R>(method: Method<Q, R>, run: (request: Q) => Promise<R>): void =>
     service.handle(method, (request, { connection }) => {
-      if (connection.peer.name !== ADMIN_NAME) {
-        throw new DfsError(
-          'forbidden',
-          'only the operator may ask this, with the admin certificate',
-        )
-      }
+      requireOperator(connection)
       return run(request)
     })
   serve(methods.addUser, (q) => addUser(q, services))
@@ -209,6 +206,17 @@ function serveOperator(service: Service, services: Services): void {
   serve(methods.deleteUser, async (q) => deleteUser(q, services).then(() => EMPTY))
   serve(methods.setQuota, async (q) => setQuota(q, services).then(() => EMPTY))
   serve(methods.revokeServer, (q) => revokeServer(q, services))
+  serve(methods.releaseUnknown, () => releaseUnknown(services))
+  service.handle(methods.backup, async (_q, call) => {
+    requireOperator(call.connection)
+    await backup(call, services)
+    return undefined
+  })
+}
+
+function requireOperator(connection: Connection): void {
+  if (connection.peer.name === ADMIN_NAME) return
+  throw new DfsError('forbidden', 'only the operator may ask this, with the admin certificate')
 }
 
 /** What is asked for, as the admission sees it. */

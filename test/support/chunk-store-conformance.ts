@@ -172,4 +172,22 @@ export function chunkStoreConforms(t: Test, open: (t: Test) => Promise<StoreUnde
     const rest = await store.unconfirmed({ beforeMs, limit: 9, after: undefined })
     t.same(rest.chunks, [5])
   })
+
+  t.test('everything is asked about anew, once for each restore of the metadata', async (t) => {
+    const { store } = await open(t)
+    for (const chunk of [5, 3, 8]) await put(store, chunk, Buffer.alloc(chunk))
+    await store.confirm([5, 3, 8])
+    const asked = async (): Promise<number[]> => {
+      const options = { beforeMs: Date.now() + 1_000, limit: 9, after: undefined }
+      return (await store.unconfirmed(options)).chunks.toSorted((a, b) => a - b)
+    }
+    t.same(await asked(), [])
+    await store.askAnew(1_000n)
+    t.same(await asked(), [3, 5, 8])
+    await store.confirm([5, 3])
+    await store.askAnew(1_000n)
+    t.same(await asked(), [8], 'for the same restore not again')
+    await store.askAnew(2_000n)
+    t.same(await asked(), [3, 5, 8])
+  })
 }

@@ -258,7 +258,7 @@ export class ChunkserverTest {
     })
     service.handle(methods.register, (request, { connection }) => {
       this.registered.set(serverOf(connection), request)
-      return { heartbeatMs: HEARTBEAT_MS, ticketKeys: this.#ticketKeys() }
+      return { heartbeatMs: HEARTBEAT_MS, ticketKeys: this.#ticketKeys(), restored: 0n }
     })
     service.handle(methods.heartbeat, (request, { connection }) => {
       const server = serverOf(connection)

@@ -100,7 +100,7 @@ async function checkTreeStates(context: Context): Promise<void> {
   for (let found = await pages.next(); found; found = await pages.next()) {
     const user = found.key.readUInt32BE(1)
     counters.add(counterNames.treeBytes(user), found.value?.bytes.length ?? 0)
-    if (states.has(user)) continue
+    if (states.has(user) || context.leaving(user)) continue
     await findings.add(
       'missing',
       `a page is kept of the version table of user ${user}, and no state`,

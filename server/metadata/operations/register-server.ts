@@ -39,5 +39,10 @@ export async function registerServer(
     })
   })
   log.info({ server, rack, addresses, chunks: request.chunks }, 'chunkserver registered')
-  return { heartbeatMs: HEARTBEAT_MS, ticketKeys: ticketKeys.forChunkservers() }
+  const restored = await database.read((txn) => txn.get(tables.restored, keys.restored))
+  return {
+    heartbeatMs: HEARTBEAT_MS,
+    ticketKeys: ticketKeys.forChunkservers(),
+    restored: restored?.restored ?? 0n,
+  }
 }

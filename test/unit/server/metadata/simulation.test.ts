@@ -169,6 +169,11 @@ t.test(`seed ${SEED}: kills at any moment lose nothing answered and halve nothin
       actor.sessions = [await metadata.session(actor.user), await metadata.session(actor.user)]
       t.same(await compare(actor), [], `round ${round}: ${actor.user.name}`)
     }
+    if (round % 8 === 7) {
+      // Sessions of killed processes end, with what they held.
+      metadata.time.ms += 2 * SESSION_GRACE_MS
+      await metadata.services.sessions.sweep()
+    }
     const simulation = new Simulation(random)
     const busy = new Set<string>()
     const killAt = random(4) === 0 ? Infinity : random(OPERATIONS)
