@@ -32,6 +32,11 @@ export class MemoryDisk {
     return this.owner
   }
 
+  /** Damages records. */
+  damage(keys: readonly Buffer[]): void {
+    for (const key of keys) this.damaged.add(text(key))
+  }
+
   /** The process is gone at once: what was written stays, what was not is lost. */
   kill(): void {
     this.owner?.dead()

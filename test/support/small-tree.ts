@@ -12,6 +12,7 @@ import {
 import { commit } from '../../server/metadata/operations/commit.ts'
 import { link } from '../../server/metadata/operations/link.ts'
 import { setAttributes } from '../../server/metadata/operations/set-attributes.ts'
+import type { OrderedStore } from '../../server/store/ordered-store.ts'
 import {
   attributes,
   entry,
@@ -43,9 +44,11 @@ const INLINE = Buffer.from('sealed content of a small file')
 const XATTRS = Buffer.from('sealed attributes')
 const CHUNK_BYTES = 1_000
 
-/** Makes it in a directory that is a new store, as user `ann`. */
-export async function smallTree(dir: string): Promise<SmallTree> {
-  const metadata = await TestMetadata.reopen(dir)
+/** Makes it in a new store, or in a directory that becomes one, as user `ann`. */
+export async function smallTree(place: string | OrderedStore): Promise<SmallTree> {
+  const metadata = await (typeof place === 'string'
+    ? TestMetadata.reopen(place)
+    : TestMetadata.on(place))
   await metadata.addServers()
   const { user, session } = await metadata.user('ann')
   const { root } = user

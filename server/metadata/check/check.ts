@@ -3,8 +3,8 @@
  * itself, every record against its checksum, every key against the layout; and repairs what is known.
  *
  * Tables are read in order and joined as they come; what must be compared in another order is sorted
- * on disk. Memory does not grow with files: about 150 MiB, 128 KiB for each chunkserver and 20 bytes
- * for each directory. The scratch folder takes about 24 bytes for each name, 32 for each file with
+ * on disk. Memory does not grow with files: some hundreds of MiB, 128 KiB for each chunkserver and 20
+ * bytes for each directory. The scratch folder takes about 24 bytes for each name, 32 for each file with
  * chunks and 24 for each chunk that a window names.
  */
 import { mkdtemp, rm } from 'node:fs/promises'

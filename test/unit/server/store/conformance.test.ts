@@ -19,7 +19,7 @@ conforms('memory', () => {
   return {
     open: async () => disk.open(),
     async damage(key) {
-      disk.damaged.add(key.toString('latin1'))
+      disk.damage([key])
     },
   }
 })

@@ -2,32 +2,30 @@
  * Each thing that is kept twice is broken by hand: the check names it, repairs it where the truth is
  * known, and touches nothing where it is not.
  */
-import { cpSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { InodeRecord } from '../../../../../schema/generated/records.ts'
 import { checkStore, type CheckResult } from '../../../../../server/metadata/check/check.ts'
 import { keys } from '../../../../../server/metadata/store/keys.ts'
 import { tables, type Table } from '../../../../../server/metadata/store/tables.ts'
 import type { OrderedStore } from '../../../../../server/store/ordered-store.ts'
-import { openRocksStore } from '../../../../../server/store/rocks-store.ts'
+import { MemoryDisk } from '../../../../support/memory-store.ts'
 import { token } from '../../../../support/metadata.ts'
-import { damageRecords } from '../../../../support/raw-store.ts'
 import { smallTree, type SmallTree } from '../../../../support/small-tree.ts'
 
-const template = join(t.testdir({ store: {} }), 'store')
-const tree = await smallTree(template)
+const template = new MemoryDisk()
+const tree = await smallTree(template.open())
 await tree.metadata.close()
 
 /** A copy of the tree that nobody has open. */
-function copy(t: Test): { dir: string; scratch: string } {
-  const base = t.testdir({ scratch: {} })
-  cpSync(template, join(base, 'store'), { recursive: true })
-  return { dir: join(base, 'store'), scratch: join(base, 'scratch') }
+function copy(t: Test): { disk: MemoryDisk; scratch: string } {
+  const disk = new MemoryDisk()
+  disk.records = new Map(template.records)
+  return { disk, scratch: t.testdir() }
 }
 
-async function open(t: Test, dir: string): Promise<OrderedStore> {
-  const store = await openRocksStore(dir)
+function open(t: Test, disk: MemoryDisk): OrderedStore {
+  const store = disk.open()
   t.teardown(() => store.close())
   return store
 }
@@ -72,8 +70,8 @@ const number = (store: OrderedStore, key: Buffer, value: number): Promise<void> 
   store.write([{ key, value: tables.numbers.encode({ value }) }], { sync: false })
 
 t.test('a store as the server leaves it has nothing wrong', async (t) => {
-  const { dir, scratch } = copy(t)
-  const result = await run(t, await open(t, dir), scratch)
+  const { disk, scratch } = copy(t)
+  const result = await run(t, open(t, disk), scratch)
   t.same(details(result), [])
   t.ok(result.records > 30, `${result.records} records`)
 })
@@ -202,8 +200,8 @@ const repairable: Record<string, Break> = {
 
 for (const [what, { how, found }] of Object.entries(repairable)) {
   t.test(`${what}: found and repaired`, async (t) => {
-    const { dir, scratch } = copy(t)
-    const store = await open(t, dir)
+    const { disk, scratch } = copy(t)
+    const store = open(t, disk)
     await how(store, tree)
     const result = await run(t, store, scratch, true)
     const repaired = result.repaired.map(({ kind, detail }) => `${kind}: ${detail}`)
@@ -277,8 +275,8 @@ const unknowable: Record<string, Break> = {
 
 for (const [what, { how, found }] of Object.entries(unknowable)) {
   t.test(`${what}: found, and nothing is made up`, async (t) => {
-    const { dir, scratch } = copy(t)
-    const store = await open(t, dir)
+    const { disk, scratch } = copy(t)
+    const store = open(t, disk)
     await how(store, tree)
     const after = await run(t, store, scratch, true)
     t.ok(
@@ -289,7 +287,7 @@ for (const [what, { how, found }] of Object.entries(unknowable)) {
 }
 
 t.test('damaged records are named, and what rests on them is left alone', async (t) => {
-  const { dir, scratch } = copy(t)
+  const { disk, scratch } = copy(t)
   const all = [
     keys.inode(tree.file),
     keys.dentry(tree.directory, token('second')),
@@ -298,8 +296,8 @@ t.test('damaged records are named, and what rests on them is left alone', async 
     keys.user(1),
     keys.cluster,
   ]
-  await damageRecords(dir, all)
-  const store = await open(t, dir)
+  disk.damage(all)
+  const store = open(t, disk)
   const result = await run(t, store, scratch, true)
   for (const key of all.slice(0, 5)) {
     const text = key.toString('hex')
@@ -316,18 +314,14 @@ t.test('damaged records are named, and what rests on them is left alone', async 
 t.test(
   'damaged marks and counters say nothing that is not known, and are written anew',
   async (t) => {
-    const { dir, scratch } = copy(t)
-    const servers = await (async () => {
-      const store = await openRocksStore(dir)
-      const stored = await store.get(keys.chunk(tree.chunks[0]))
-      await store.close()
-      return stored === undefined ? [] : tables.chunks.decode(stored).servers
-    })()
-    await damageRecords(dir, [
+    const { disk, scratch } = copy(t)
+    const stored = template.records.get(keys.chunk(tree.chunks[0]).toString('latin1'))
+    const servers = stored === undefined ? [] : tables.chunks.decode(stored).servers
+    disk.damage([
       keys.counter('inodes'),
       ...servers.map((server) => keys.serverChunk(server, tree.chunks[0])),
     ])
-    const store = await open(t, dir)
+    const store = open(t, disk)
     t.equal((await run(t, store, scratch)).findings.length, 1 + servers.length)
     t.same(details(await run(t, store, scratch, true)), [])
     t.same(details(await run(t, store, scratch)), [])
