@@ -166,7 +166,7 @@ export class OpenFiles {
       if (open.file.dirty.capacity > largest.file.dirty.capacity) largest = open
     }
     // Another file's failure is for its own writers, unless nobody gets room.
-    if (largest !== writer) await largest.writeBack.relieve().catch(() => undefined)
+    if (largest !== writer) await largest.writeBack.relieve().catch(throwBug)
     if (largest === writer || this.#context.budget.isOver) await writer.writeBack.relieve()
   }
 
@@ -212,4 +212,8 @@ export class OpenFiles {
     committed.onChange = () => undefined
     if (committed.extentCount > 0) this.#closed.set(file.id, committed)
   }
+}
+
+function throwBug(error: unknown): void {
+  if (!(error instanceof DfsError)) throw error
 }

@@ -75,7 +75,7 @@ export class SystemCalls {
   }
 
   /** Throws an Error with the errno's name as `code`, as Node's functions do. */
-  #call(...call: unknown[]): unknown {
+  #call(...call: [name: string, ...args: unknown[]]): unknown {
     writeSync(this.#requests, `${JSON.stringify(call)}\n`)
     let length = 0
     do {
