@@ -85,8 +85,7 @@ export class SystemCalls {
     } while (this.#buffer[length - 1] !== NEWLINE)
     const text = this.#buffer.toString('utf8', 0, length)
     const { value, errno } = JSON.parse(text) as { value?: unknown; errno?: string }
-    if (errno !== undefined)
-      throw Object.assign(new Error(`${errno}: ${String(call[0])}`), { code: errno })
+    if (errno !== undefined) throw Object.assign(new Error(`${errno}: ${call[0]}`), { code: errno })
     return value
   }
 }
