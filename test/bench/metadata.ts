@@ -60,7 +60,8 @@ export async function run(args: readonly string[] = []): Promise<void> {
     if (only.has('build')) await buildStore(cluster, files)
     console.log(`${cluster.state.files} files, ${cluster.state.layout}`)
     if (only.has('start')) await measureStart(cluster)
-    await measureServing(cluster, only, Number(values.count))
+    const serving = [...only].some((phase) => phase !== 'build' && phase !== 'start')
+    if (serving) await measureServing(cluster, only, Number(values.count))
   } finally {
     if (values.dir === undefined) rmSync(folder, { recursive: true, force: true })
   }
