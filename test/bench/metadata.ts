@@ -31,7 +31,7 @@ import {
 
 const REPLICAS = 3
 const COLD_LOOKUPS = 1_000
-const PAGES_MAX = 1_000
+const PAGES_MAX = 300
 const PHASES = ['build', 'start', 'servers', 'requests', 'cold', 'list'] as const
 
 /** Runs what the options ask for. */
@@ -73,6 +73,7 @@ async function measureServing(
   count: number,
 ): Promise<void> {
   const server = await cluster.serve()
+  console.log(`serving after ${(server.readyMs / 1_000).toFixed(2)} s`)
   try {
     if (only.has('cold')) await measureCold(cluster, server, COLD_LOOKUPS)
     const servers = await Chunkservers.connect(cluster)
