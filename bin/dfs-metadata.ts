@@ -17,7 +17,9 @@ import {
   revokeServer,
   setQuota,
 } from './metadata/operator.ts'
+import { forgetStandby, promote, status } from './metadata/replication.ts'
 import { serve, serveOptions } from './metadata/serve.ts'
+import { standby, standbyOptions } from './metadata/standby.ts'
 import { commandLine } from './runtime/command-line.ts'
 import { runMain } from './runtime/exit.ts'
 
@@ -29,6 +31,7 @@ const dir = {
 } as const
 const tokenOptions = {
   dir,
+  standby: { type: 'boolean', default: false, describe: 'For a standby of this server' },
   valid: { type: 'string', default: '1h', describe: 'Such as 30m or 7d' },
 } as const
 const initOptions = {
@@ -164,6 +167,44 @@ function directoryCommands(line: Argv): Argv {
     })
 }
 
+function replicationCommands(command: Argv): Argv {
+  return command
+    .command({
+      command: 'standby',
+      describe: 'Follow a metadata server, to take its place when told to',
+      builder: (one) =>
+        one
+          .options(standbyOptions)
+          .example('$0 standby --dir /srv/meta --of meta.example:7400 --sync', 'as a daemon'),
+      handler: (options) =>
+        standby({
+          ...options,
+          advertise: options.advertise,
+          of: options.of,
+          fallback: options.fallback,
+          tokenFile: options.tokenFile,
+        }),
+    })
+    .command({
+      command: 'promote',
+      describe: 'Make a standby the metadata server',
+      builder: (one) => one.options({ dir: { ...dir, describe: 'Folder of the standby' } }),
+      handler: (argv) => promote(argv.dir),
+    })
+    .command({
+      command: 'status',
+      describe: 'Show role, epoch, log number and how the standby follows',
+      builder: (one) => one.options({ dir, json }),
+      handler: (argv) => status(argv.dir, argv.json),
+    })
+    .command({
+      command: 'forget-standby',
+      describe: 'Give up a standby that does not come back',
+      builder: (one) => one.options({ dir }),
+      handler: (argv) => forgetStandby(argv.dir),
+    })
+}
+
 await runMain('dfs-metadata', async () => {
   const line = commandLine('dfs-metadata')
     .usage('$0 <command>\n\nKeeps the tree of a dfs cluster: who owns what, and where it is.')
@@ -204,7 +245,7 @@ await runMain('dfs-metadata', async () => {
     })
     .command({
       command: 'join-token',
-      describe: 'Make and print a token with which a chunkserver joins, once',
+      describe: 'Make and print a token with which a chunkserver or a standby joins, once',
       builder: (command) =>
         command
           .options(tokenOptions)
@@ -212,7 +253,8 @@ await runMain('dfs-metadata', async () => {
             '$0 join-token --dir /srv/meta > token',
             'for dfs-chunkserver serve --token-file',
           ),
-      handler: ({ dir: folder, valid }) => joinToken(folder, valid),
+      handler: ({ dir: folder, valid, standby: forStandby }) =>
+        joinToken(folder, valid, forStandby),
     })
     .command({
       command: 'card',
@@ -220,5 +262,7 @@ await runMain('dfs-metadata', async () => {
       builder: (command) => command.options({ dir }),
       handler: ({ dir: folder }) => card(folder),
     })
-  await directoryCommands(line).demandCommand(1, 'say which command').parseAsync()
+  await replicationCommands(directoryCommands(line))
+    .demandCommand(1, 'say which command')
+    .parseAsync()
 })

@@ -3,8 +3,8 @@
  *
  * A new method is a new row, its tables in schema/fbs, and the handler at the server; the transport
  * learns of it from here. Ids are the wire format: add, never renumber. 1-99 metadata service for
- * clients, 100-199 cluster (chunkservers to metadata server), 200-299 chunk service, 300-399
- * administration.
+ * clients, 100-199 cluster (chunkservers and standbys to metadata server), 200-299 chunk service,
+ * 300-399 administration.
  */
 import type { Codec } from './wire/codec.ts'
 import type { Method } from './rpc/api.ts'
@@ -12,6 +12,7 @@ import { limits } from './wire/limits.ts'
 import * as chunk from './generated/chunk.ts'
 import * as cluster from './generated/cluster.ts'
 import * as meta from './generated/metadata.ts'
+import * as replication from './generated/replication.ts'
 
 /** Bytes of a message that holds no list. */
 const SMALL = 16_384
@@ -22,6 +23,9 @@ const SEALED_CHUNK = limits.chunkBlocksMax * limits.sealedBlockBytes
 const MANIFEST = (limits.fileBytesMax / limits.chunkBytesMax) * 36
 /** All records of a store: a few hundred bytes a file. */
 const BACKUP_BYTES_MAX = 2 ** 42
+
+/** Log records that travel together: the longest one and what frames it. */
+const LOG_PAYLOAD = 64 * LARGE
 
 const DEADLINE_MS = 10_000
 /** A chunk over a slow line: 64 MiB at 1 MB/s, and its sync. */
@@ -136,6 +140,9 @@ export const methods = {
   /** The session is over; its holds, its answers and its lease go. */
   endSession: method(84, 'endSession', meta.Empty, meta.Empty),
 
+  /** Served by clients. */
+  metadataServers: method(85, 'metadataServers', replication.MetadataServersRequest, meta.Empty),
+
   readTreeState: method(
     90,
     'readTreeState',
@@ -154,6 +161,34 @@ export const methods = {
     requestBytesMax: LARGE,
     responseBytesMax: LARGE,
   }),
+
+  joinStandby: method(
+    110,
+    'joinStandby',
+    replication.JoinStandbyRequest,
+    replication.JoinStandbyResponse,
+  ),
+  follow: method(111, 'follow', replication.FollowRequest, replication.FollowResponse),
+  /** Served by standbys. */
+  appendLog: method(112, 'appendLog', replication.AppendLogRequest, replication.AppendLogResponse, {
+    uploadBytesMax: LOG_PAYLOAD,
+  }),
+  copyPage: method(113, 'copyPage', replication.CopyPageRequest, replication.CopyPageResponse, {
+    responseBytesMax: 16 * LARGE,
+    deadlineMs: 30_000,
+  }),
+  copyLog: method(114, 'copyLog', replication.CopyLogRequest, replication.CopyLogResponse, {
+    responseBytesMax: LOG_PAYLOAD,
+    deadlineMs: 30_000,
+  }),
+  /** Between metadata servers, and from the operator. */
+  replicationStatus: method(
+    115,
+    'replicationStatus',
+    replication.ReplicationStatusRequest,
+    replication.ReplicationStatusResponse,
+    { deadlineMs: 3_000 },
+  ),
 
   writeChunk: method(200, 'writeChunk', chunk.WriteChunkRequest, chunk.WriteChunkResponse, {
     uploadBytesMax: SEALED_CHUNK,
@@ -183,6 +218,8 @@ export const methods = {
   revokeServer: method(306, 'revokeServer', meta.RevokeServerRequest, meta.RevokeServerResponse, {
     deadlineMs: 300_000,
   }),
+  promote: method(307, 'promote', replication.PromoteRequest, replication.PromoteResponse),
+  forgetStandby: method(308, 'forgetStandby', replication.ForgetStandbyRequest, meta.Empty),
   backup: method(310, 'backup', meta.BackupRequest, meta.BackupResponse, {
     downloadBytesMax: BACKUP_BYTES_MAX,
     deadlineMs: 3_600_000,

@@ -4,6 +4,7 @@
 import { homedir } from 'node:os'
 import { join, posix } from 'node:path'
 import { openClient } from '../../mount/client/open.ts'
+import { profileKeeper } from '../../mount/client/profile-keeper.ts'
 import { readProfile } from '../../mount/client/profile.ts'
 import type { FileSystem } from '../../mount/vfs/api.ts'
 import { openFileSystem } from '../../mount/vfs/file-system.ts'
@@ -43,7 +44,8 @@ export async function withFileSystem<T>(
   const stateDir = profileDir ?? defaultProfile()
   const profile = await readProfile(stateDir)
   const log = commandLog()
-  const client = await openClient({ profile, log })
+  const onServers = profileKeeper(stateDir, profile, log)
+  const client = await openClient({ profile, log, onServers })
   try {
     const fs = await openFileSystem({ client, log, stateDir })
     try {

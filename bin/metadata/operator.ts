@@ -86,9 +86,10 @@ export async function revokeServer(dir: string, server: number, force: boolean):
   process.stderr.write(`chunkserver ${server} is revoked${more}\n`)
 }
 
-/** Makes a join token; prints it. `valid` such as 90s, 30m, 1h, 7d. */
-export async function joinToken(dir: string, valid: string): Promise<void> {
-  const { secret } = await ask(dir, methods.createJoinToken, { validSeconds: seconds(valid) })
+/** Makes a join token for a chunkserver or a standby; prints it. `valid` such as 90s, 30m, 1h, 7d. */
+export async function joinToken(dir: string, valid: string, standby: boolean): Promise<void> {
+  const request = { validSeconds: seconds(valid), standby }
+  const { secret } = await ask(dir, methods.createJoinToken, request)
   await printCredential(dir, 'join', secret)
 }
 
@@ -135,7 +136,8 @@ export async function withServer<R>(dir: string, work: (peer: Peer) => Promise<R
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }
 
-function seconds(text: string): number {
+/** Seconds of a text such as 90s, 30m, 1h, 7d. Throws `invalidArgument`. */
+export function seconds(text: string): number {
   const match = /^(\d+)([smhd])$/u.exec(text)
   const unit = UNIT_SECONDS[match?.[2] ?? '']
   if (match === null || unit === undefined) {

@@ -31,7 +31,15 @@ const ADVERTISED_MAX = 8
 /** Serves; returns after a graceful stop. Throws what made it impossible. */
 export async function serve(options: ServeArguments): Promise<void> {
   const log = createLog('dfs-metadata', { level: options.logLevel })
-  const stopped = stopSignal(log)
+  await serveUntil(stopSignal(log), options, log)
+}
+
+/** As {@link serve}, until `stopped` resolves. */
+export async function serveUntil(
+  stopped: Promise<undefined>,
+  options: ServeArguments,
+  log: Log,
+): Promise<void> {
   let fail: (error: Error) => void = () => undefined
   const failed = new Promise<Error>((resolve) => (fail = resolve))
   const server = await startMetadataServer({
@@ -52,7 +60,7 @@ export async function serve(options: ServeArguments): Promise<void> {
 }
 
 /** Where a server that listens on every address is reached: the machine's own addresses. */
-function reachableAt(bound: string): string[] {
+export function reachableAt(bound: string): string[] {
   const wildcard = /^(?:0\.0\.0\.0|\[::\]):(\d+)$/u.exec(bound)
   if (wildcard === null) return [bound]
   const hosts: string[] = []
@@ -65,7 +73,7 @@ function reachableAt(bound: string): string[] {
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
-function stopSignal(log: Log): Promise<undefined> {
+export function stopSignal(log: Log): Promise<undefined> {
   return new Promise((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {

@@ -3,6 +3,7 @@
  * everything durable and ends.
  */
 import { openClient } from '../../mount/client/open.ts'
+import { profileKeeper } from '../../mount/client/profile-keeper.ts'
 import { readProfile } from '../../mount/client/profile.ts'
 import { prepareMountPoint } from '../../mount/fuse/mount-point.ts'
 import { mount } from '../../mount/fuse/mount.ts'
@@ -32,7 +33,8 @@ export async function mountInForeground(settings: MountSettings): Promise<void> 
   await prepareMountPoint(directory, log)
   const profile = await readProfile(settings.profile)
   const { cacheBytes, writeBufferBytes, readOnly, allowOther } = settings
-  const client = await openClient({ profile, log, writeBufferBytes })
+  const onServers = profileKeeper(settings.profile, profile, log)
+  const client = await openClient({ profile, log, writeBufferBytes, onServers })
   try {
     const fs = await openFileSystem({
       client,

@@ -6,6 +6,7 @@ import type { Log } from '../../schema/rpc/api.ts'
 import type { ChunkClient, MetadataSession } from './api.ts'
 import { Chunks } from './chunk-client.ts'
 import { ChunkserverPool } from './chunkserver-pool.ts'
+import type { ServersKnown } from './known-servers.ts'
 import type { Profile } from './profile.ts'
 import { Session } from './session.ts'
 
@@ -14,6 +15,8 @@ export interface OpenClientOptions {
   readonly log: Log
   /** Sealed bytes held for chunks on their way, at most; 256 MiB by default, at least a chunk. */
   readonly writeBufferBytes?: number
+  /** Told when the metadata servers or their epoch have changed, for the profile. */
+  readonly onServers?: (known: ServersKnown) => void
 }
 
 export interface Client {
@@ -28,10 +31,15 @@ export interface Client {
  * `notAuthentic`, `loginRefused` (a revoked device), or why the metadata server is out of reach.
  */
 export async function openClient(options: OpenClientOptions): Promise<Client> {
-  const { profile, log, writeBufferBytes } = options
+  const { profile, log, writeBufferBytes, onServers } = options
   const dialer = new Dialer({ log })
   try {
-    const session = await Session.open({ profile, dialer, log })
+    const session = await Session.open({
+      profile,
+      dialer,
+      log,
+      ...(onServers === undefined ? {} : { onServers }),
+    })
     const pool = new ChunkserverPool({ dialer, caPem: profile.caPem, log })
     const chunks = new Chunks({
       session,

@@ -4,13 +4,15 @@
  */
 import { DfsError } from '../../schema/wire/status.ts'
 
-/** Whether the same request may succeed a moment later at the same server. */
+/** Whether the same request may succeed a moment later, at the same server or at the one that took its place. */
 export function mayPass(error: DfsError): boolean {
   switch (error.code) {
     case 'connectionLost':
     case 'connectionRefused':
     case 'tooManyRequests':
     case 'shuttingDown':
+    case 'notPrimary':
+    case 'standbyAway':
       return true
     default:
       return false

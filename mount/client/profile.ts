@@ -20,8 +20,11 @@ export interface Profile {
   readonly version: number
   /** The cluster's id, hex. */
   readonly cluster: string
-  /** The metadata server's addresses, host:port. */
+  /** Addresses of the metadata server and its standby, host:port. */
   readonly addresses: readonly string[]
+  /** The highest epoch that a metadata server has told, and its proof in base64; 0 and empty: none yet. */
+  readonly epoch?: number
+  readonly epochProof?: string
   /** The cluster's CA: no other server is talked to. */
   readonly caPem: string
   readonly user: string
@@ -122,9 +125,12 @@ function parse(path: string, text: string): Profile {
       throw corrupt(path, `${name} is missing or wrong`)
     return given
   }
-  const { device, addresses } = fields
+  const { device, addresses, epoch = 0, epochProof = '' } = fields
   if (!Number.isInteger(device) || (device as number) < 1) throw corrupt(path, 'device is wrong')
   if (!isAddressList(addresses)) throw corrupt(path, 'addresses is wrong')
+  if (!Number.isSafeInteger(epoch) || typeof epochProof !== 'string') {
+    throw corrupt(path, 'epoch is wrong')
+  }
   return {
     version: VERSION,
     cluster: field('cluster', (hex) => new RegExp(`^[0-9a-f]{${CLUSTER_ID_BYTES * 2}}$`).test(hex)),
@@ -134,6 +140,7 @@ function parse(path: string, text: string): Profile {
     device: device as number,
     devicePrivateKey: field('devicePrivateKey', (key) => key.length > 0),
     deviceWrapKey: field('deviceWrapKey', (key) => Buffer.from(key, 'base64').length === KEY_BYTES),
+    ...(epoch === 0 ? {} : { epoch: epoch as number, epochProof }),
   }
 }
 

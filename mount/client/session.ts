@@ -25,6 +25,7 @@ import { unwrapRootKey } from './account.ts'
 import type { MetadataSession } from './api.ts'
 import { Device } from './device.ts'
 import { Holds } from './holds.ts'
+import { KnownServers, type ServersKnown } from './known-servers.ts'
 import { Lease } from './lease.ts'
 import { Liveness } from './liveness.ts'
 import { Operations, type OpenOperation } from './operations.ts'
@@ -44,6 +45,8 @@ interface OpenOptions {
   readonly profile: Profile
   readonly dialer: Dialer
   readonly log: Log
+  /** Told when the metadata servers or their epoch have changed. */
+  readonly onServers?: (known: ServersKnown) => void
 }
 
 /** What the server told when the session was opened first; it stays so. */
@@ -63,22 +66,28 @@ export class Session implements MetadataSession {
   readonly #liveness: Liveness
   readonly #operations = new Operations()
   readonly #closing = new AbortController()
+  readonly #servers: KnownServers
   #session = 0
   #opened: Opened | undefined
   #replicas = 0
   #writeQuorum = 0
   #reconnecting = false
 
-  private constructor({ profile, dialer, log }: OpenOptions) {
+  private constructor({ profile, dialer, log, onServers }: OpenOptions) {
     // Each call that waits to be repeated listens; their number is bounded by whoever calls.
     setMaxListeners(0, this.#closing.signal)
+    const { addresses, epoch = 0, epochProof = '' } = profile
+    this.#servers = new KnownServers(
+      { addresses, epoch, epochProof: Buffer.from(epochProof, 'base64') },
+      (known) => onServers?.(known),
+    )
     this.#profile = profile
     this.#device = Device.fromProfile(profile)
     this.#log = log
     this.#holds = new Holds(async (inodes) => this.#sendReleases(inodes), log)
     this.#liveness = new Liveness(() => this.#peer, log)
     this.#peer = dialer.peer({
-      addresses: profile.addresses,
+      addresses: () => this.#servers.known.addresses,
       serverName: metadataServerName,
       caPem: profile.caPem,
       service: this.#service(),
@@ -210,6 +219,12 @@ export class Session implements MetadataSession {
       const response = await this.#peer.call(method, request, options)
       this.lease.heard(sentMs)
       return response
+    } catch (error) {
+      // Another server took its place: the next attempt looks for that one.
+      if (error instanceof DfsError && error.code === 'notPrimary') {
+        await this.#peer.connection?.close()
+      }
+      throw error
     } finally {
       this.#liveness.ended()
     }
@@ -271,6 +286,10 @@ export class Session implements MetadataSession {
       this.lease.granted(lease)
       return {}
     })
+    service.handle(methods.metadataServers, ({ addresses }) => {
+      this.#servers.addressesTold(addresses)
+      return {}
+    })
     return service
   }
 
@@ -306,7 +325,11 @@ export class Session implements MetadataSession {
       signature: this.#device.prove({ ...challenge, device }),
       session: this.#session,
       held,
+      epoch: this.#servers.known.epoch,
+      epochProof: this.#servers.known.epochProof,
     })
+    this.#servers.epochTold(response.epoch, response.epochProof)
+    this.#servers.addressesTold(response.metadata)
     this.#accept(response)
     this.lease.opened(response, sentMs)
     void connection.closed.then(async () => {

@@ -60,17 +60,21 @@ export interface HeartbeatResponse {
   ticketKeys: TicketKey[]
   /** The server is not known here: register again. */
   register: boolean
+  /** Where the metadata servers are, host:port. */
+  metadata: string[]
 }
 
 export function putHeartbeatResponse(b: Encoder, v: HeartbeatResponse): number {
   const deletes = b.numbers64(v.deletes)
   const confirmed = b.numbers64(v.confirmed)
   const ticketKeys = b.tables(v.ticketKeys, putTicketKey)
-  b.startObject(4)
+  const metadata = b.texts(v.metadata)
+  b.startObject(5)
   b.addFieldInt8(3, v.register ? 1 : 0, 0)
   b.addFieldOffset(0, deletes, 0)
   b.addFieldOffset(1, confirmed, 0)
   b.addFieldOffset(2, ticketKeys, 0)
+  b.addFieldOffset(4, metadata, 0)
   return b.endObject()
 }
 
@@ -80,6 +84,7 @@ export function getHeartbeatResponse(r: Reader, t: number): HeartbeatResponse {
     confirmed: r.numbers64(r.field(t, 1)),
     ticketKeys: r.tables(r.field(t, 2), getTicketKey),
     register: r.boolField(t, 3),
+    metadata: r.texts(r.field(t, 4)),
   }
 }
 
@@ -147,17 +152,23 @@ export interface RegisterRequest {
   totalBytes: number
   freeBytes: number
   chunks: number
+  /** The highest epoch that a metadata server has proven to it. */
+  epoch: number
+  epochProof: Uint8Array
 }
 
 export function putRegisterRequest(b: Encoder, v: RegisterRequest): number {
   const rack = b.text(v.rack)
   const addresses = b.texts(v.addresses)
-  b.startObject(5)
+  const epochProof = b.bytes(v.epochProof)
+  b.startObject(7)
   b.addFieldU64(2, v.totalBytes, 0)
   b.addFieldU64(3, v.freeBytes, 0)
   b.addFieldU64(4, v.chunks, 0)
+  b.addFieldU64(5, v.epoch, 0)
   b.addFieldOffset(0, rack, 0)
   b.addFieldOffset(1, addresses, 0)
+  b.addFieldOffset(6, epochProof, 0)
   return b.endObject()
 }
 
@@ -168,6 +179,8 @@ export function getRegisterRequest(r: Reader, t: number): RegisterRequest {
     totalBytes: r.u64Field(t, 2),
     freeBytes: r.u64Field(t, 3),
     chunks: r.u64Field(t, 4),
+    epoch: r.u64Field(t, 5),
+    epochProof: r.byteVector(r.field(t, 6)),
   }
 }
 
@@ -181,14 +194,19 @@ export interface RegisterResponse {
    * before may not be known any more: a chunkserver asks once about everything that it has.
    */
   restored: bigint
+  epoch: number
+  epochProof: Uint8Array
 }
 
 export function putRegisterResponse(b: Encoder, v: RegisterResponse): number {
   const ticketKeys = b.tables(v.ticketKeys, putTicketKey)
-  b.startObject(3)
+  const epochProof = b.bytes(v.epochProof)
+  b.startObject(5)
   b.addFieldInt32(0, v.heartbeatMs, 0)
   b.addFieldInt64(2, v.restored, 0n)
+  b.addFieldU64(3, v.epoch, 0)
   b.addFieldOffset(1, ticketKeys, 0)
+  b.addFieldOffset(4, epochProof, 0)
   return b.endObject()
 }
 
@@ -197,6 +215,8 @@ export function getRegisterResponse(r: Reader, t: number): RegisterResponse {
     heartbeatMs: r.u32Field(t, 0),
     ticketKeys: r.tables(r.field(t, 1), getTicketKey),
     restored: r.i64Field(t, 2),
+    epoch: r.u64Field(t, 3),
+    epochProof: r.byteVector(r.field(t, 4)),
   }
 }
 

@@ -457,17 +457,21 @@ export const CommitRequest: Codec<CommitRequest> = codec('CommitRequest', putCom
 
 export interface CreateJoinTokenRequest {
   validSeconds: number
+  /** For a standby, not for a chunkserver. */
+  standby: boolean
 }
 
 export function putCreateJoinTokenRequest(b: Encoder, v: CreateJoinTokenRequest): number {
-  b.startObject(1)
+  b.startObject(2)
   b.addFieldInt32(0, v.validSeconds, 0)
+  b.addFieldInt8(1, v.standby ? 1 : 0, 0)
   return b.endObject()
 }
 
 export function getCreateJoinTokenRequest(r: Reader, t: number): CreateJoinTokenRequest {
   return {
     validSeconds: r.u32Field(t, 0),
+    standby: r.boolField(t, 1),
   }
 }
 
@@ -1019,16 +1023,22 @@ export interface OpenSessionRequest {
   session: number
   /** Inodes that this client holds open, so that a restarted server keeps them. */
   held: number[]
+  /** The highest epoch that a metadata server has proven to this client. */
+  epoch: number
+  epochProof: Uint8Array
 }
 
 export function putOpenSessionRequest(b: Encoder, v: OpenSessionRequest): number {
   const signature = b.bytes(v.signature)
   const held = b.numbers64(v.held)
-  b.startObject(4)
+  const epochProof = b.bytes(v.epochProof)
+  b.startObject(6)
   b.addFieldInt32(0, v.device, 0)
   b.addFieldU64(2, v.session, 0)
+  b.addFieldU64(4, v.epoch, 0)
   b.addFieldOffset(1, signature, 0)
   b.addFieldOffset(3, held, 0)
+  b.addFieldOffset(5, epochProof, 0)
   return b.endObject()
 }
 
@@ -1038,6 +1048,8 @@ export function getOpenSessionRequest(r: Reader, t: number): OpenSessionRequest 
     signature: r.byteVector(r.field(t, 1)),
     session: r.u64Field(t, 2),
     held: r.numbers64(r.field(t, 3)),
+    epoch: r.u64Field(t, 4),
+    epochProof: r.byteVector(r.field(t, 5)),
   }
 }
 
@@ -1053,18 +1065,27 @@ export interface OpenSessionResponse {
   lease: number
   /** Differs after each start of the server: leases of an earlier start ended with it. */
   boot: Uint8Array
+  /** Where the metadata servers are, host:port. */
+  metadata: string[]
+  epoch: number
+  epochProof: Uint8Array
 }
 
 export function putOpenSessionResponse(b: Encoder, v: OpenSessionResponse): number {
   const account = putAccount(b, v.account)
   const boot = b.bytes(v.boot)
-  b.startObject(6)
+  const metadata = b.texts(v.metadata)
+  const epochProof = b.bytes(v.epochProof)
+  b.startObject(9)
   b.addFieldU64(0, v.session, 0)
   b.addFieldInt32(2, v.replicas, 0)
   b.addFieldInt32(3, v.writeQuorum, 0)
   b.addFieldU64(4, v.lease, 0)
+  b.addFieldU64(7, v.epoch, 0)
   b.addFieldOffset(1, account, 0)
   b.addFieldOffset(5, boot, 0)
+  b.addFieldOffset(6, metadata, 0)
+  b.addFieldOffset(8, epochProof, 0)
   return b.endObject()
 }
 
@@ -1076,6 +1097,9 @@ export function getOpenSessionResponse(r: Reader, t: number): OpenSessionRespons
     writeQuorum: r.u32Field(t, 3),
     lease: r.u64Field(t, 4),
     boot: r.byteVector(r.field(t, 5)),
+    metadata: r.texts(r.field(t, 6)),
+    epoch: r.u64Field(t, 7),
+    epochProof: r.byteVector(r.field(t, 8)),
   }
 }
 

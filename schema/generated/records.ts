@@ -88,6 +88,36 @@ export function getDeviceRecord(r: Reader, t: number): DeviceRecord {
 
 export const DeviceRecord: Codec<DeviceRecord> = codec('DeviceRecord', putDeviceRecord, getDeviceRecord)
 
+/** Where this store is in the history of the cluster; a part of every batch, and never copied. */
+export interface HistoryRecord {
+  /** 1 metadata server, 2 standby, 3 another server was promoted. */
+  role: number
+  epoch: number
+  /** The last batch, and the random mark that tells it from another batch of that number. */
+  number: number
+  mark: number
+}
+
+export function putHistoryRecord(b: Encoder, v: HistoryRecord): number {
+  b.startObject(4)
+  b.addFieldInt8(0, v.role, 0)
+  b.addFieldU64(1, v.epoch, 0)
+  b.addFieldU64(2, v.number, 0)
+  b.addFieldU64(3, v.mark, 0)
+  return b.endObject()
+}
+
+export function getHistoryRecord(r: Reader, t: number): HistoryRecord {
+  return {
+    role: r.u8Field(t, 0),
+    epoch: r.u64Field(t, 1),
+    number: r.u64Field(t, 2),
+    mark: r.u64Field(t, 3),
+  }
+}
+
+export const HistoryRecord: Codec<HistoryRecord> = codec('HistoryRecord', putHistoryRecord, getHistoryRecord)
+
 export interface InodeRecord {
   inode: Inode
   /** The user whose tree it is in. */
@@ -134,14 +164,17 @@ export interface JoinTokenRecord {
   /** SHA-256 of the certificate request that used it. */
   requestHash: Uint8Array
   certificatePem: string
+  /** Good for a standby, and only for one. */
+  standby: boolean
 }
 
 export function putJoinTokenRecord(b: Encoder, v: JoinTokenRecord): number {
   const requestHash = b.bytes(v.requestHash)
   const certificatePem = b.text(v.certificatePem)
-  b.startObject(4)
+  b.startObject(5)
   b.addFieldInt64(0, v.expires, 0n)
   b.addFieldInt32(1, v.server, 0)
+  b.addFieldInt8(4, v.standby ? 1 : 0, 0)
   b.addFieldOffset(2, requestHash, 0)
   b.addFieldOffset(3, certificatePem, 0)
   return b.endObject()
@@ -153,6 +186,7 @@ export function getJoinTokenRecord(r: Reader, t: number): JoinTokenRecord {
     server: r.u32Field(t, 1),
     requestHash: r.byteVector(r.field(t, 2)),
     certificatePem: r.text(r.field(t, 3)),
+    standby: r.boolField(t, 4),
   }
 }
 
@@ -328,6 +362,37 @@ export function getSessionRecord(r: Reader, t: number): SessionRecord {
 }
 
 export const SessionRecord: Codec<SessionRecord> = codec('SessionRecord', putSessionRecord, getSessionRecord)
+
+/** The standby that a metadata server counts on. */
+export interface StandbyRecord {
+  /** DNS name in its certificate; empty until it has come for the first time. */
+  name: string
+  addresses: string[]
+  sync: boolean
+  fallbackMs: number
+}
+
+export function putStandbyRecord(b: Encoder, v: StandbyRecord): number {
+  const name = b.text(v.name)
+  const addresses = b.texts(v.addresses)
+  b.startObject(4)
+  b.addFieldInt8(2, v.sync ? 1 : 0, 0)
+  b.addFieldInt32(3, v.fallbackMs, 0)
+  b.addFieldOffset(0, name, 0)
+  b.addFieldOffset(1, addresses, 0)
+  return b.endObject()
+}
+
+export function getStandbyRecord(r: Reader, t: number): StandbyRecord {
+  return {
+    name: r.text(r.field(t, 0)),
+    addresses: r.texts(r.field(t, 1)),
+    sync: r.boolField(t, 2),
+    fallbackMs: r.u32Field(t, 3),
+  }
+}
+
+export const StandbyRecord: Codec<StandbyRecord> = codec('StandbyRecord', putStandbyRecord, getStandbyRecord)
 
 export interface TicketKeyRecord {
   id: number

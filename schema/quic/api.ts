@@ -68,8 +68,8 @@ export interface Listener {
 }
 
 export interface PeerOptions {
-  /** host:port, tried in order, then with back-off and jitter. */
-  readonly addresses: readonly string[]
+  /** host:port, tried in order, then with back-off and jitter; a function is asked for each round. */
+  readonly addresses: readonly string[] | (() => readonly string[])
   /** The DNS name that the server's certificate must carry; undefined: any signed by the CA. */
   readonly serverName: string | undefined
   readonly caPem: string

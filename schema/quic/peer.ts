@@ -2,7 +2,7 @@
  * A server that we talk to: connects when first needed, and again when the connection was lost.
  *
  * The addresses are tried in order, each getting a head start before the next joins in; the first
- * that completes its handshake wins. When all failed, whoever waits is told which address failed how,
+ * that completes its handshake wins. The one that served last goes first, those that refused us last. When all failed, whoever waits is told which address failed how,
  * and the next attempt is put off, longer each time and by a random part, so that a thousand clients
  * do not return at the same moment. A call never waits beyond its own deadline.
  */
@@ -23,6 +23,11 @@ const BACKOFF_MS_MAX = 5_000
 /** Failures that another attempt would only repeat. */
 const HOPELESS = new Set(['serverUntrusted', 'versionMismatch', 'forbidden', 'invalidArgument'])
 
+interface Attempt {
+  readonly connection: QuicConnection
+  readonly address: string
+}
+
 export class QuicPeer implements Peer {
   readonly #dialer: Dialer
   readonly #options: PeerOptions
@@ -33,12 +38,15 @@ export class QuicPeer implements Peer {
   readonly #retired = new Set<QuicConnection>()
   #connecting: Promise<QuicConnection> | undefined
   readonly #abort = new AbortController()
+  /** The address that served last, and those that would not serve us since. */
+  #serving: string | undefined
+  readonly #refusing = new Set<string>()
   /** Rounds that failed in a row. */
   #failures = 0
   #notBeforeMs = 0
 
   constructor(dialer: Dialer, options: PeerOptions, onClosed: () => void) {
-    invariant(options.addresses.length > 0, 'a peer has an address')
+    invariant(addressesOf(options).length > 0, 'a peer has an address')
     const service = options.service ?? new MethodTable()
     invariant(service instanceof MethodTable, 'a service is a MethodTable')
     this.#dialer = dialer
@@ -116,7 +124,7 @@ export class QuicPeer implements Peer {
         reject(
           new DfsError(
             'connectionRefused',
-            `${name}: no connection with ${this.#options.addresses.join(', ')} within ${deadlineMs} ms`,
+            `${name}: no connection with ${addressesOf(this.#options).join(', ')} within ${deadlineMs} ms`,
           ),
         )
       }, deadlineMs)
@@ -149,8 +157,8 @@ export class QuicPeer implements Peer {
     const delay = this.#notBeforeMs - performance.now()
     if (delay > 0) await pause(delay, this.#abort.signal)
     try {
-      const connection = await this.#race()
-      await this.#introduce(connection)
+      const { connection, address } = await this.#race()
+      await this.#introduce(connection, address)
       this.#failures = 0
       this.#live = connection
       void connection.closed.then(() => {
@@ -163,10 +171,14 @@ export class QuicPeer implements Peer {
     }
   }
 
-  async #introduce(connection: QuicConnection): Promise<void> {
+  async #introduce(connection: QuicConnection, address: string): Promise<void> {
     try {
       await this.#options.onConnected?.(connection)
+      this.#serving = address
+      this.#refusing.delete(address)
     } catch (error) {
+      if (this.#serving === address) this.#serving = undefined
+      this.#refusing.add(address)
       await connection.close()
       throw error
     }
@@ -193,17 +205,28 @@ export class QuicPeer implements Peer {
     this.#notBeforeMs = performance.now() + longest * (0.5 + Math.random() / 2)
   }
 
+  #ordered(): readonly string[] {
+    const addresses = addressesOf(this.#options)
+    const rank = (address: string): number =>
+      address === this.#serving ? 0 : this.#refusing.has(address) ? 2 : 1
+    const refusing = addresses.filter((address) => this.#refusing.has(address))
+    // When all have refused, none is worse than another.
+    if (refusing.length === addresses.length) this.#refusing.clear()
+    return [...addresses].sort((a, b) => rank(a) - rank(b))
+  }
+
   /** All addresses, staggered; the first connection wins and the others are given up. */
-  async #race(): Promise<QuicConnection> {
+  async #race(): Promise<Attempt> {
     const losers = new AbortController()
     const giveUp = (): void => losers.abort()
     this.#abort.signal.addEventListener('abort', giveUp, { once: true })
     const failures: string[] = []
     let hopeless: DfsError | undefined
-    const attempts = this.#options.addresses.map(async (address, index) => {
+    const addresses = this.#ordered()
+    const attempts = addresses.map(async (address, index) => {
       if (index > 0) await pause(index * HEAD_START_MS, losers.signal)
       try {
-        return await this.#dialer.connect(address, {
+        const connection = await this.#dialer.connect(address, {
           serverName: this.#options.serverName,
           caPem: this.#options.caPem,
           identity: this.#identity(),
@@ -212,13 +235,14 @@ export class QuicPeer implements Peer {
           timeoutMs: ATTEMPT_MS,
           signal: losers.signal,
         })
+        return { connection, address }
       } catch (error) {
         failures.push(`${address}: ${error instanceof Error ? error.message : String(error)}`)
         if (error instanceof DfsError && HOPELESS.has(error.code)) hopeless ??= error
         throw error
       }
     })
-    let winner: QuicConnection | undefined
+    let winner: Attempt | undefined
     try {
       winner = await Promise.any(attempts)
       return winner
@@ -231,12 +255,16 @@ export class QuicPeer implements Peer {
       losers.abort()
       for (const attempt of attempts) {
         attempt.then(
-          (connection) => (connection === winner ? undefined : connection.closeWith(0, '')),
+          (done) => (done === winner ? undefined : done.connection.closeWith(0, '')),
           () => undefined,
         )
       }
     }
   }
+}
+
+function addressesOf({ addresses }: PeerOptions): readonly string[] {
+  return typeof addresses === 'function' ? addresses() : addresses
 }
 
 function closedByUs(): DfsError {

@@ -84,6 +84,10 @@ export const STATUS = {
   serverUnknown: { wire: 5002, errno: 'EIO', retry: 'refresh' },
   /** A daemon's directory that another process works on. */
   directoryInUse: { wire: 5003, errno: 'EBUSY', retry: 'never' },
+  /** A standby, or a metadata server that another one has replaced: ask the other one. */
+  notPrimary: { wire: 5004, errno: 'EAGAIN', retry: 'elsewhere' },
+  /** The synchronous standby is away, and no change may be acknowledged without it. */
+  standbyAway: { wire: 5005, errno: 'EAGAIN', retry: 'later' },
 } as const satisfies Record<string, StatusRow>
 
 export type StatusName = keyof typeof STATUS

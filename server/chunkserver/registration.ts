@@ -18,12 +18,13 @@ import { bounds } from './bounds.ts'
 import type { ChunkStore } from './chunk-store.ts'
 import type { DiskSpace } from './disk-space.ts'
 import type { ServerIdentity } from './identity.ts'
+import type { MetadataServers } from './metadata-servers.ts'
 import { DamagedReport, UnconfirmedReport } from './reports.ts'
 import type { TicketKeys } from './ticket-keys.ts'
 
 export interface RegistrationOptions {
   readonly dialer: { peer(options: PeerOptions): Peer }
-  readonly metadata: readonly string[]
+  readonly metadata: MetadataServers
   readonly identity: ServerIdentity
   readonly rack: string
   /** host:port under which clients and other servers reach this one. */
@@ -55,7 +56,7 @@ export class Registration {
     this.#unconfirmed = new UnconfirmedReport(options.store)
     this.#damaged = new DamagedReport(options.store)
     this.#peer = options.dialer.peer({
-      addresses: options.metadata,
+      addresses: () => options.metadata.addresses,
       serverName: 'metadata.dfs',
       caPem: options.identity.caPem,
       identity: options.identity,
@@ -75,6 +76,7 @@ export class Registration {
     await this.#beating
     await this.#deleting
     await this.#asking
+    await this.#options.metadata.settle()
   }
 
   get #stopped(): boolean {
@@ -91,7 +93,7 @@ export class Registration {
   }
 
   async #register(connection: Connection): Promise<void> {
-    const { rack, addresses, store, space, tickets, log, identity } = this.#options
+    const { rack, addresses, store, space, tickets, metadata, log, identity } = this.#options
     const { totalBytes, freeBytes } = await space.measure()
     const request: RegisterRequest = {
       rack,
@@ -99,8 +101,10 @@ export class Registration {
       totalBytes,
       freeBytes,
       chunks: store.totals.chunks,
+      ...metadata.epoch,
     }
     const answer = await connection.call(methods.register, request)
+    metadata.epochTold(answer.epoch, answer.epochProof)
     tickets.update(answer.ticketKeys)
     this.#heartbeatMs = Math.min(
       Math.max(answer.heartbeatMs, bounds.heartbeatMsMin),
@@ -159,7 +163,8 @@ export class Registration {
   }
 
   async #obey(answer: HeartbeatResponse): Promise<void> {
-    const { store, tickets, log } = this.#options
+    const { store, tickets, metadata, log } = this.#options
+    metadata.addressesTold(answer.metadata)
     tickets.update(answer.ticketKeys)
     if (answer.confirmed.length > 0) await store.confirm(answer.confirmed)
     if (answer.deletes.length > 0) this.#delete(answer.deletes)
@@ -195,8 +200,10 @@ export class Registration {
     if (this.#stopped) return
     // Anything else is a bug, and as an unhandled rejection it ends the process.
     if (!(error instanceof DfsError)) throw error
+    // Another server took its place: the next attempt looks for that one.
+    if (error.code === 'notPrimary') void this.#peer.connection?.close()
     const { log, metadata } = this.#options
-    const fields = { metadata, code: error.code, detail: error.message }
+    const fields = { metadata: metadata.addresses, code: error.code, detail: error.message }
     if (this.#state === 'away') log.debug(fields, 'no heartbeat: the metadata server is away')
     else log.warn(fields, 'lost the metadata server; serving on with the ticket keys known')
     this.#state = 'away'

@@ -17,6 +17,7 @@ import { DiskSpace } from './disk-space.ts'
 import type { ServerIdentity } from './identity.ts'
 import { ChunkReads } from './read-chunk.ts'
 import { recoverFiles, removeTemporaryFiles } from './recover-files.ts'
+import { MetadataServers } from './metadata-servers.ts'
 import { Registration } from './registration.ts'
 import { Scrub } from './scrub.ts'
 import { ServerPeers } from './server-peers.ts'
@@ -92,7 +93,7 @@ async function serve(
   const listener = await listen({ address: options.listen, identity: tls, caPem, service, log })
   const registration = new Registration({
     dialer,
-    metadata: options.metadata,
+    metadata: await MetadataServers.load(options.directory, options.metadata, log),
     identity,
     rack: options.rack,
     addresses: addressesOf(options, listener.address),

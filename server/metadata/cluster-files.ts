@@ -7,6 +7,8 @@
  *   admin/certificate.pem, private-key.pem     the operator
  *   cluster.json                               the cluster's id and policy; written last by init
  *   address                                    host:port a line, best first, written by serve
+ *   standby.json                               of a standby: where its metadata server is
+ *   db.new/, db.ready/, db.old/                a copy under way, complete, and what it replaces
  *   db/                                        the store
  */
 import { randomBytes } from 'node:crypto'
@@ -38,6 +40,10 @@ export const clusterPaths = (dir: string) =>
     cluster: join(dir, 'cluster.json'),
     address: join(dir, 'address'),
     store: join(dir, 'db'),
+    standby: join(dir, 'standby.json'),
+    copying: join(dir, 'db.new'),
+    ready: join(dir, 'db.ready'),
+    replaced: join(dir, 'db.old'),
   }) as const
 
 export interface InitOptions {
@@ -64,13 +70,22 @@ export async function initCluster({ dir, replicas, writeQuorum }: InitOptions): 
   await writeIdentity(paths.identity, await issue(authority, METADATA_NAME))
   await writeIdentity(paths.admin, await issue(authority, ADMIN_NAME))
   const cluster = randomBytes(CLUSTER_ID_BYTES).toString('hex')
-  await writeDurably(paths.cluster, `${JSON.stringify({ cluster, replicas, writeQuorum })}\n`)
+  await writePolicy(dir, { cluster, replicas, writeQuorum })
 }
 
-async function issue(authority: Authority, name: string): Promise<TlsIdentity> {
+/** Written last: with it the directory is a cluster's. */
+export async function writePolicy(
+  dir: string,
+  policy: { readonly cluster: string; readonly replicas: number; readonly writeQuorum: number },
+): Promise<void> {
+  await writeDurably(clusterPaths(dir).cluster, `${JSON.stringify(policy)}\n`)
+}
+
+/** A new key and a certificate for it; the first name is who its owner is. */
+export async function issue(authority: Authority, ...names: string[]): Promise<TlsIdentity> {
   const { privateKeyPem, publicKeyPem } = await createKeyPair()
   const certificatePem = await issueCertificate(authority, {
-    names: [name],
+    names,
     publicKeyPem,
     days: CERTIFICATE_DAYS,
   })
@@ -158,14 +173,14 @@ export async function writeClusterFiles(
   }
 }
 
-async function writeIdentity(directory: string, identity: TlsIdentity): Promise<void> {
-  await mkdir(directory, { mode: 0o700 })
+export async function writeIdentity(directory: string, identity: TlsIdentity): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
   await writeDurably(join(directory, 'certificate.pem'), identity.certificatePem)
   await writeDurably(join(directory, 'private-key.pem'), identity.privateKeyPem)
 }
 
 /** All of the text or none of it, also after a power cut. Readable by the owner only. */
-async function writeDurably(path: string, text: string): Promise<void> {
+export async function writeDurably(path: string, text: string): Promise<void> {
   const temporary = `${path}.new`
   const file = await open(temporary, 'w', 0o600)
   try {

@@ -3,12 +3,14 @@
  * chunkservers; never anything that grows with files.
  */
 import * as opaque from '@serenity-kit/opaque'
+import { DfsError } from '../../schema/wire/status.ts'
 import { Admission, type AdmissionBounds } from './admission.ts'
 import { Holds } from './holds.ts'
 import { Leases } from './leases.ts'
 import { LoginLimits } from './login-limits.ts'
 import { PlanAges } from './plan-ages.ts'
 import { Purger } from './purger.ts'
+import { Primary } from './standby/primary.ts'
 import type { Services } from './services.ts'
 import { Sessions } from './sessions.ts'
 import type { Database } from './store/database.ts'
@@ -40,7 +42,12 @@ export async function openServices(
   await opaque.ready
   const opaqueSetup = await openCluster(database)
   const purger = new Purger(database, log)
-  const holds = new Holds((inode) => void purger.reap(inode))
+  const holds = new Holds((inode) => {
+    purger.reap(inode).catch((error: unknown) => {
+      if (!(error instanceof DfsError)) throw error
+      log.warn({ inode, code: error.code }, 'an orphan is not removed yet; it will be tried again')
+    })
+  })
   const topology = new Topology(clock)
   await loadServers(database, topology, log)
   const ids = await Sequence.open(database, 'sessions')
@@ -68,6 +75,7 @@ export async function openServices(
     planAges: new PlanAges(await keptSinceRestore(database, log)),
     loginLimits: new LoginLimits(clock),
     purger,
+    primary: new Primary({ database, authority, policy, log }),
     userRemoval,
     startedNs: clock.nowNs(),
   }

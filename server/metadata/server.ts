@@ -22,6 +22,7 @@ import { getInode } from './operations/get-inode.ts'
 import { heartbeat } from './operations/heartbeat.ts'
 import { inodeNumbers } from './operations/inode-numbers.ts'
 import { join } from './operations/join.ts'
+import { joinStandby } from './operations/join-standby.ts'
 import { link } from './operations/link.ts'
 import { list } from './operations/list.ts'
 import { loginFinish, loginStart } from './operations/login.ts'
@@ -50,6 +51,7 @@ import { deleteUser, disableUser, setQuota } from './operations/user-administrat
 import { ADMIN_NAME, chunkserverOf } from './peer-names.ts'
 import { replay } from './replay.ts'
 import type { RequestTimes } from './request-times.ts'
+import { gated } from './standby/gate.ts'
 import { stateOf, type Caller, type Services } from './services.ts'
 
 const EMPTY = {}
@@ -60,6 +62,11 @@ const MANIFEST_COST = 8
 
 /** Registers everything that the metadata server serves. */
 export function serveMetadata(service: Service, services: Services): void {
+  services.primary.serve(service)
+  serveGated(gated(service, services.database.log), services)
+}
+
+function serveGated(service: Service, services: Services): void {
   serveAnybody(service, services)
   serveOwners(service, services)
   serveUsers(service, services)
@@ -80,6 +87,7 @@ function serveAnybody(service: Service, services: Services): void {
   service.handle(methods.challenge, (_q, { connection }) => challenge(connection, services))
   service.handle(methods.openSession, (q, { connection }) => openSession(q, connection, services))
   service.handle(methods.join, (q, { connection }) => join(q, connection, services))
+  service.handle(methods.joinStandby, (q, { connection }) => joinStandby(q, connection, services))
 }
 
 /** Each of these asks what the connection has proven, or whose session it carries. */
@@ -189,7 +197,7 @@ function serveChunkservers(service: Service, services: Services): void {
   service.handle(methods.heartbeat, (q, { connection }) => {
     const server = chunkserverOn(connection, services)
     if (stateOf(connection).registered === server) return heartbeat(server, q, services)
-    return { deletes: [], confirmed: [], ticketKeys: [], register: true }
+    return { deletes: [], confirmed: [], ticketKeys: [], register: true, metadata: [] }
   })
 }
 

@@ -11,6 +11,7 @@ import type { Leases } from './leases.ts'
 import type { LoginLimits } from './login-limits.ts'
 import type { PlanAges } from './plan-ages.ts'
 import type { Purger } from './purger.ts'
+import type { Primary } from './standby/primary.ts'
 import type { Session, Sessions } from './sessions.ts'
 import type { Database } from './store/database.ts'
 import type { Sequence } from './store/sequences.ts'
@@ -46,6 +47,7 @@ export interface Services {
   readonly planAges: PlanAges
   readonly loginLimits: LoginLimits
   readonly purger: Purger
+  readonly primary: Primary
   readonly userRemoval: UserRemoval
   readonly startedNs: bigint
 }

@@ -135,6 +135,15 @@ export class Sessions {
     return ending.length
   }
 
+  /** Connections that carry sessions now. */
+  connections(): Connection[] {
+    const found: Connection[] = []
+    for (const { connection } of this.#sessions.values()) {
+      if (connection !== undefined) found.push(connection)
+    }
+    return found
+  }
+
   /** Connections that carry sessions of a user now. */
   connectionsOf(user: number): Connection[] {
     const found: Connection[] = []

@@ -2,17 +2,23 @@
  * Starts a metadata server on its directory and stops it. Start-up opens the store and reads what
  * grows with users and chunkservers, never what grows with files.
  */
+import { existsSync } from 'node:fs'
+import { methods } from '../../schema/methods.ts'
+import { Dialer } from '../../schema/quic/dialer.ts'
 import { listen } from '../../schema/quic/listener.ts'
 import type { Listener } from '../../schema/quic/api.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import { MethodTable } from '../../schema/rpc/method-table.ts'
-import type { OrderedStore } from '../store/ordered-store.ts'
+import { DfsError } from '../../schema/wire/status.ts'
 import { openRocksStore } from '../store/rocks-store.ts'
 import type { AdmissionBounds } from './admission.ts'
 import { Clock } from './clock.ts'
 import { clusterPaths, readIdentity, readPolicy, writeAddresses } from './cluster-files.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { openServices } from './open-services.ts'
+import { readHistory, Role } from './standby/history.ts'
+import { Contact } from './standby/contact.ts'
+import { finishCopy } from './standby/standby-files.ts'
 import { serveMetadata } from './server.ts'
 import type { Services } from './services.ts'
 import { Database } from './store/database.ts'
@@ -47,19 +53,22 @@ export interface MetadataServer {
 }
 
 /**
- * Opens the store and listens. Throws `notFound` (no cluster there), `directoryInUse`, or why it
- * cannot listen.
+ * Opens the store and listens. Throws `notFound` (no cluster there), `directoryInUse`, `notPrimary` (a
+ * standby's directory, or another server was promoted), or why it cannot listen.
  */
 export async function startMetadataServer(options: StartOptions): Promise<MetadataServer> {
   const { dir, log } = options
   const policy = await readPolicy(dir)
   const paths = clusterPaths(dir)
-  const store = await openRocksStore(paths.store)
-  const database = await openDatabase(store, options)
+  const database = await openDatabase(options)
+  const dialer = new Dialer({ log })
   let services: Services | undefined
+  let contact: Contact | undefined
   let listener: Listener | undefined
   try {
     const authority = await readIdentity(paths.authority)
+    const identity = await readIdentity(paths.identity)
+    const caPem = authority.certificatePem
     services = await openServices(database, {
       policy,
       authority,
@@ -67,33 +76,43 @@ export async function startMetadataServer(options: StartOptions): Promise<Metada
       clock: new Clock(),
       ...(options.admission === undefined ? {} : { admission: options.admission }),
     })
+    const { primary, purger, holds } = services
+    contact = new Contact({ primary, commitLog: database.log, dialer, identity, caPem, log })
+    await contact.ask()
+    if (database.log.superseded !== undefined) throw database.log.superseded
     const service = new MethodTable()
     serveMetadata(service, services)
-    await services.purger.start(services.holds)
-    listener = await listen({
-      address: options.listen,
-      identity: await readIdentity(paths.identity),
-      caPem: authority.certificatePem,
-      service,
-      log,
-    })
-    await writeAddresses(dir, options.advertise?.(listener.address) ?? [listener.address])
+    await purger.start(holds)
+    database.log.begin()
+    listener = await listen({ address: options.listen, identity, caPem, service, log })
+    primary.reachedAt = options.advertise?.(listener.address) ?? [listener.address]
+    await writeAddresses(dir, primary.reachedAt)
   } catch (error) {
     await listener?.close(0)
+    database.log.end()
+    await contact?.stop()
     await services?.purger.stop()
     await database.close()
+    await dialer.close()
     throw error
   }
-  const housekeeping = new Housekeeping(services)
-  housekeeping.start()
-  return running(listener, housekeeping, services)
+  return running({ listener, contact, dialer, services })
 }
 
-async function openDatabase(
-  store: OrderedStore,
-  { log, onFailure }: Pick<StartOptions, 'log' | 'onFailure'>,
-): Promise<Database> {
+async function openDatabase({ dir, log, onFailure }: StartOptions): Promise<Database> {
+  const paths = clusterPaths(dir)
+  await finishCopy(dir)
+  const store = await openRocksStore(paths.store)
   try {
+    const role = (await readHistory(store))?.role
+    if (role === Role.standby || (role === undefined && existsSync(paths.standby))) {
+      const detail = `${dir} is a standby's; run dfs-metadata standby, or promote it first`
+      throw new DfsError('notPrimary', detail)
+    }
+    if (role === Role.superseded) {
+      const detail = `another metadata server took the place of ${dir}; make this one its standby with dfs-metadata standby`
+      throw new DfsError('notPrimary', detail)
+    }
     await migrate(store, { log })
     return await Database.open(store, { cacheBytes: RECORD_CACHE_BYTES, onFailure })
   } catch (error) {
@@ -102,19 +121,41 @@ async function openDatabase(
   }
 }
 
-function running(
-  listener: Listener,
-  housekeeping: Housekeeping,
-  { purger, userRemoval, database }: Services,
-): MetadataServer {
+interface Parts {
+  readonly listener: Listener
+  readonly contact: Contact
+  readonly dialer: Dialer
+  readonly services: Services
+}
+
+function running({ listener, contact, dialer, services }: Parts): MetadataServer {
+  const { purger, userRemoval, database, primary, log } = services
+  const housekeeping = new Housekeeping(services)
+  housekeeping.start()
+  contact.start()
+  primary.onAddresses = () => {
+    for (const connection of services.sessions.connections()) {
+      const told = { addresses: primary.addresses }
+      connection.call(methods.metadataServers, told).catch((error: unknown) => {
+        log.debug(
+          { err: error, client: connection.peer.address },
+          'a client was not told of the standby',
+        )
+      })
+    }
+  }
   return {
     address: listener.address,
     async stop() {
       await listener.close(DRAIN_MS)
+      // Nobody is answered any more.
+      database.log.end()
+      await contact.stop()
       await housekeeping.stop()
       await userRemoval.stop()
       await purger.stop()
       await database.close()
+      await dialer.close()
     },
   }
 }

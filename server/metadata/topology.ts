@@ -77,7 +77,7 @@ export class Topology {
   }
 
   /** A server said hello; throws `serverUnknown` when it never joined. */
-  registered(server: number, request: RegisterRequest): void {
+  registered(server: number, request: Omit<RegisterRequest, 'epoch' | 'epochProof'>): void {
     const state = this.#known(server)
     this.#table = undefined
     state.freeBytes = request.freeBytes

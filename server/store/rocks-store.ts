@@ -22,12 +22,15 @@ export interface RocksOptions {
   readonly writeBufferBytes: number
   /** Compress blocks; off for values that are ciphertext anyway. */
   readonly compression: boolean
+  /** Make a store where there is none; else that is `diskFailed`. */
+  readonly createIfMissing: boolean
 }
 
 const rocksDefaults: RocksOptions = {
   cacheBytes: 128 * 1_048_576,
   writeBufferBytes: 64 * 1_048_576,
   compression: true,
+  createIfMissing: true,
 }
 
 /** File descriptors that the engine keeps open at most. */
@@ -43,12 +46,15 @@ export async function openRocksStore(
   directory: string,
   options: Partial<RocksOptions> = {},
 ): Promise<OrderedStore> {
-  const { cacheBytes, writeBufferBytes, compression } = { ...rocksDefaults, ...options }
+  const { cacheBytes, writeBufferBytes, compression, createIfMissing } = {
+    ...rocksDefaults,
+    ...options,
+  }
   const db = new RocksDb(directory)
   await new Promise<void>((resolve, reject) => {
     db.open(
       {
-        createIfMissing: true,
+        createIfMissing,
         compression,
         cacheSize: cacheBytes,
         writeBufferSize: writeBufferBytes,

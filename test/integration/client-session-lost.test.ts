@@ -91,7 +91,9 @@ async function openSession(t: Test): Promise<{ session: Session; server: Forgetf
     server.held.push(held)
     const { nextSession: session, user: userId } = server
     const lease = { lease: 0, boot: Buffer.alloc(16) }
-    return { session, account: { ...account, userId }, replicas: 2, writeQuorum: 2, ...lease }
+    const servers = { metadata: [], epoch: 1, epochProof: Buffer.alloc(0) }
+    const policy = { replicas: 2, writeQuorum: 2 }
+    return { session, account: { ...account, userId }, ...policy, ...lease, ...servers }
   })
   service.handle(methods.statfs, () => ({
     totalBytes: 1,

@@ -132,7 +132,8 @@ t.test('a user registers once and logs in with the password only', async (t) => 
 })
 
 t.test('a chunkserver joins with a token, once, and registers under its certificate', async (t) => {
-  const { secret } = await peer(t, admin).call(methods.createJoinToken, { validSeconds: 60 })
+  const wanted = { validSeconds: 60, standby: false }
+  const { secret } = await peer(t, admin).call(methods.createJoinToken, wanted)
   const keys = await createKeyPair()
   const der = (pem: string): Buffer =>
     Buffer.from(pem.replaceAll(/-----[^-]+-----|\s/gu, ''), 'base64')
@@ -172,6 +173,8 @@ t.test('a chunkserver joins with a token, once, and registers under its certific
     totalBytes: 10,
     freeBytes: 10,
     chunks: 0,
+    epoch: 0,
+    epochProof: new Uint8Array(0),
   })
   t.equal(registered.ticketKeys.length, 1)
   t.match(await link.call(methods.heartbeat, beat), { register: false })
@@ -184,7 +187,9 @@ t.test('a chunkserver joins with a token, once, and registers under its certific
   )
   await peer(t, admin).call(methods.revokeServer, { server: joined.server, force: false })
   await t.rejects(link.call(methods.heartbeat, beat), { code: 'forbidden', message: /revoked/ })
-  const place = { rack: 'b', addresses: ['127.0.0.1:1'], totalBytes: 1, freeBytes: 1, chunks: 0 }
+  const epoch = { epoch: 0, epochProof: new Uint8Array(0) }
+  const space = { totalBytes: 1, freeBytes: 1, chunks: 0 }
+  const place = { rack: 'b', addresses: ['127.0.0.1:1'], ...space, ...epoch }
   await t.rejects(peer(t, identity).call(methods.register, place), { code: 'forbidden' })
 })
 
@@ -213,7 +218,7 @@ t.test('who has not shown who they are may do nothing', async (t) => {
     () => anybody.call(methods.deleteUser, { user: 'ann' }),
     () => anybody.call(methods.setQuota, { user: 'ann', quotaBytes: 1 }),
     () => anybody.call(methods.revokeServer, { server: 1, force: true }),
-    () => anybody.call(methods.createJoinToken, { validSeconds: 1 }),
+    () => anybody.call(methods.createJoinToken, { validSeconds: 1, standby: false }),
     () =>
       operator.call(methods.register, {
         rack: 'a',
@@ -221,6 +226,8 @@ t.test('who has not shown who they are may do nothing', async (t) => {
         totalBytes: 1,
         freeBytes: 1,
         chunks: 0,
+        epoch: 0,
+        epochProof: new Uint8Array(0),
       }),
   ]
   for (const call of others) await t.rejects(call(), { code: 'forbidden' })

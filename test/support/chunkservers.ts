@@ -258,13 +258,15 @@ export class ChunkserverTest {
     })
     service.handle(methods.register, (request, { connection }) => {
       this.registered.set(serverOf(connection), request)
-      return { heartbeatMs: HEARTBEAT_MS, ticketKeys: this.#ticketKeys(), restored: 0n }
+      const epoch = { epoch: 1, epochProof: Buffer.alloc(0) }
+      return { heartbeatMs: HEARTBEAT_MS, ticketKeys: this.#ticketKeys(), restored: 0n, ...epoch }
     })
     service.handle(methods.heartbeat, (request, { connection }) => {
       const server = serverOf(connection)
       this.heartbeats.set(server, [...(this.heartbeats.get(server) ?? []).slice(-20), request])
       const orders = this.orders.get(server)?.shift() ?? {}
-      return { deletes: [], confirmed: [], ticketKeys: [], register: false, ...orders }
+      const nothing = { deletes: [], confirmed: [], ticketKeys: [], metadata: [] }
+      return { ...nothing, register: false, ...orders }
     })
     return service
   }

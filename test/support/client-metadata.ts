@@ -3,6 +3,7 @@
  * frozen and started again on the same port.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
@@ -16,8 +17,11 @@ import { registerAccount } from '../../mount/client/account.ts'
 import type { Profile } from '../../mount/client/profile.ts'
 import { silent, until } from './transport.ts'
 
-const START_MS = 20_000
+const START_MS = 40_000
 const executable = fileURLToPath(new URL('../../bin/dfs-metadata.js', import.meta.url))
+
+/** Standbys made; each has a directory beside that of the server. */
+let standbys = 0
 
 export class MetadataProcess {
   readonly dir: string
@@ -50,19 +54,59 @@ export class MetadataProcess {
 
   /** Starts it, on the port that it had before. */
   async serve(): Promise<void> {
-    const args = ['serve', '--dir', this.dir, '--listen', this.address]
+    await this.#start(['serve'], /listening on (\S+)/)
+  }
+
+  /** Starts it as a standby, on the port that it had before. */
+  async standby(...more: string[]): Promise<void> {
+    await this.#start(['standby', ...more], /standing by on (\S+)/)
+  }
+
+  /** A new standby of another server, until the test ends. */
+  static async standbyOf(
+    t: Test,
+    primary: MetadataProcess,
+    ...more: string[]
+  ): Promise<MetadataProcess> {
+    const dir = `${primary.dir}-standby-${++standbys}`
+    const token = `${dir}-token`
+    writeFileSync(token, primary.command('join-token', '--standby'), { mode: 0o600 })
+    const metadata = new MetadataProcess(dir)
+    t.teardown(async () => metadata.kill())
+    await metadata.standby('--of', primary.address, '--token-file', token, ...more)
+    return metadata
+  }
+
+  /** What `dfs-metadata status` says. */
+  status(): Record<string, unknown> {
+    return JSON.parse(this.command('status', '--json')) as Record<string, unknown>
+  }
+
+  /** Makes this standby the metadata server; resolves when it serves. */
+  async promote(): Promise<void> {
+    this.command('promote')
+    const up = await until(() => /listening on (\S+)/.test(this.#stdout), START_MS)
+    if (!up) throw new Error(`it does not serve: ${this.log}`)
+  }
+
+  /** The end of what it logged. */
+  log = ''
+  #stdout = ''
+
+  async #start(command: string[], line: RegExp): Promise<void> {
+    const args = [...command, '--dir', this.dir, '--listen', this.address]
     const child = spawn(process.execPath, [executable, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
-    let stdout = ''
-    let stderr = ''
-    child.stdout.on('data', (text: Buffer) => (stdout += text.toString()))
-    child.stderr.on('data', (text: Buffer) => (stderr = (stderr + text.toString()).slice(-10_000)))
-    const line = /listening on (\S+)/
-    const up = await until(() => line.test(stdout) || child.exitCode !== null, START_MS)
-    const address = line.exec(stdout)?.[1]
-    if (!up || address === undefined) throw new Error(`dfs-metadata did not start: ${stderr}`)
+    this.#stdout = ''
+    child.stdout.on('data', (text: Buffer) => (this.#stdout += text.toString()))
+    child.stderr.on('data', (text: Buffer) => {
+      this.log = (this.log + text.toString()).slice(-20_000)
+    })
+    const up = await until(() => line.test(this.#stdout) || child.exitCode !== null, START_MS)
+    const address = line.exec(this.#stdout)?.[1]
+    if (!up || address === undefined) throw new Error(`dfs-metadata did not start: ${this.log}`)
     this.address = address
   }
 

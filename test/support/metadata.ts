@@ -279,7 +279,8 @@ export class TestMetadata {
   ): Promise<TestSession> {
     const { nonce, cluster } = challenge(link, this.services)
     const signature = sign(null, sessionProof(cluster, nonce, device), key)
-    await openSession({ device, signature, session, held }, link, this.services)
+    const epoch = { epoch: 0, epochProof: NO_BYTES }
+    await openSession({ device, signature, session, held, ...epoch }, link, this.services)
     const { caller } = stateOf(link)
     invariant(caller !== undefined, 'a session was opened')
     return new TestSession(this.services, caller)

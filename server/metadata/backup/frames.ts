@@ -6,7 +6,7 @@
  *   the end  u32 0, then u64 records, u64 damaged records that were left out
  *
  * All numbers are little-endian. Left out of every backup is what a restored store may not go on with:
- * sessions, their logged answers, and the ticket keys.
+ * sessions, their logged answers, the ticket keys, the log, and who the standby was.
  */
 import { DfsError } from '../../../schema/wire/status.ts'
 import type { Entry, OrderedStore } from '../../store/ordered-store.ts'
@@ -23,7 +23,9 @@ const LENGTH_BYTES = 4
 export const COUNTS_BYTES = 16
 
 const LEFT_OUT: ReadonlySet<string> = new Set(
-  ([layout.sessions, layout.replies] as Kind<unknown>[]).map(({ letter }) => letter),
+  ([layout.sessions, layout.replies, layout.logRecords] as Kind<unknown>[]).map(
+    ({ letter }) => letter,
+  ),
 )
 
 /** What a backup holds. */
@@ -46,9 +48,8 @@ export async function* recordFrames(
   try {
     for (let page = await scan.next(); page.length > 0; page = await scan.next()) {
       for (const { key, value } of page) {
-        if (LEFT_OUT.has(String.fromCharCode(key.readUInt8(0))) || key.equals(keys.ticketKeys)) {
-          continue
-        }
+        if (LEFT_OUT.has(String.fromCharCode(key.readUInt8(0)))) continue
+        if (key.equals(keys.ticketKeys) || key.equals(keys.standby)) continue
         if (value === undefined) {
           damaged++
           continue

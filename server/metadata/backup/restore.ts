@@ -18,6 +18,8 @@ import { clusterPaths, writeClusterFiles } from '../cluster-files.ts'
 import { keys } from '../store/keys.ts'
 import { requireNotNewer } from '../store/schema-version.ts'
 import { tables } from '../store/tables.ts'
+import { FIRST_EPOCH } from '../standby/epoch-proof.ts'
+import { historyChange, randomMark, readHistory, Role } from '../standby/history.ts'
 import { BackupReader, syncFolder, type BackupHeader } from './file.ts'
 import type { RecordCounts } from './frames.ts'
 
@@ -40,6 +42,8 @@ const WIDE: Ahead = { perMs: 8, least: 2 ** 30, max: 2 ** 43 - 1 }
 /** One a second, in 32 bits. */
 const NARROW: Ahead = { perMs: 0.001, least: 10_000, max: 2 ** 32 - 1 }
 const EPOCH_MS = Date.UTC(2025, 0, 1)
+/** More than there are promotions between a backup and its restore. */
+const EPOCHS_AHEAD = 1_000
 
 /** All sequences; those that a backup does not have yet may have begun since. */
 const SEQUENCES: Readonly<Record<string, Ahead>> = {
@@ -50,6 +54,7 @@ const SEQUENCES: Readonly<Record<string, Ahead>> = {
   users: NARROW,
   devices: NARROW,
   servers: NARROW,
+  standbys: NARROW,
 }
 
 export interface RestoreOptions {
@@ -135,7 +140,18 @@ async function moveAhead(store: OrderedStore, { created }: BackupHeader): Promis
     keepBelow,
   }
   changes.push({ key: keys.restored, value: tables.restored.encode(restored) })
+  changes.push(await newHistory(store))
   await store.write(changes, { sync: true })
+}
+
+/**
+ * Another history than that of any other store, of an epoch above all that were promoted since: what
+ * else calls itself the metadata server is superseded, and a standby copies anew.
+ */
+async function newHistory(store: OrderedStore): Promise<Change> {
+  const { epoch = FIRST_EPOCH, number = 0 } = (await readHistory(store)) ?? {}
+  const history = { role: Role.primary, epoch: epoch + EPOCHS_AHEAD, number, mark: randomMark() }
+  return historyChange(history)
 }
 
 async function putInPlace(temporary: string, target: string): Promise<void> {

@@ -10,7 +10,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { OrderedStore } from '../../store/ordered-store.ts'
-import { keys } from '../store/keys.ts'
+import { breakHistory } from '../standby/history.ts'
 import { checkAccounts, checkSums, readAccounts } from './accounts.ts'
 import { checkChunks } from './chunks.ts'
 import { checkContents } from './contents.ts'
@@ -65,19 +65,14 @@ export async function checkStore(options: CheckOptions): Promise<CheckResult> {
     repairs += findings.repairs
     const goOn = round === 1 ? findings.total > 0 : findings.repairs > 0
     if (options.repair !== true || !goOn || round > ROUNDS_MAX) {
-      if (repairs > 0) await sync(options.store)
+      // Repairs are written unsynced; this one is synced and takes them along.
+      if (repairs > 0) await breakHistory(options.store)
       const left = findings.list.filter((finding) => !finding.repaired)
       const counts = Object.fromEntries(findings.counts)
       return { records, counts, findings: left, repaired, repairs }
     }
     level = findings.losses ? 'always' : 'known'
   }
-}
-
-/** Repairs are written unsynced; a synced write behind them takes them along. */
-async function sync(store: OrderedStore): Promise<void> {
-  const value = await store.get(keys.cluster)
-  if (value !== undefined) await store.write([{ key: keys.cluster, value }], { sync: true })
 }
 
 async function checkOnce(

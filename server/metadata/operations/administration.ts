@@ -102,7 +102,7 @@ export async function listUsers({ database }: Services): Promise<ListUsersRespon
 }
 
 export async function createJoinToken(
-  { validSeconds }: CreateJoinTokenRequest,
+  { validSeconds, standby }: CreateJoinTokenRequest,
   { database, clock }: Services,
 ): Promise<CreateJoinTokenResponse> {
   if (validSeconds === 0 || validSeconds > SECONDS_MAX) {
@@ -116,6 +116,7 @@ export async function createJoinToken(
       server: 0,
       requestHash: NO_BYTES,
       certificatePem: '',
+      standby,
     })
   })
   return { secret, expires }

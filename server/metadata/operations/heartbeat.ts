@@ -47,6 +47,7 @@ export async function heartbeat(
     confirmed,
     ticketKeys: services.ticketKeys.forChunkservers(),
     register: false,
+    metadata: services.primary.addresses,
   }
 }
 
@@ -114,6 +115,8 @@ async function orders(server: number, { database, topology }: Services): Promise
   const share = Math.floor((DELETES_PER_SECOND * HEARTBEAT_MS) / 1_000 / topology.size)
   const limit = Math.max(DELETES_MIN, Math.min(DELETES_MAX, share))
   const page = await database.durablePage(ranges.deletes(server), limit)
+  // A standby that is promoted without these deletions still has files with these chunks.
+  if (keysOf(page).length > 0 && !(await database.log.covered())) return []
   return keysOf(page).map((key) => parts.serversChunk(key))
 }
 

@@ -80,17 +80,21 @@ export function checkRack(rack: string): void {
   }
 }
 
-async function validToken(
+/** A token that was not used up; `standby`: for a standby. Throws `tokenInvalid`. */
+export async function validToken(
   txn: Transaction,
   tokenHash: Buffer,
-  { clock }: Services,
+  { clock }: Pick<Services, 'clock'>,
+  standby = false,
 ): Promise<JoinTokenRecord> {
   const record = await txn.get(tables.joinTokens, keys.joinToken(tokenHash))
-  if (record === undefined || record.expires < clock.nowNs()) throw tokenInvalid()
+  if (record === undefined || record.expires < clock.nowNs() || record.standby !== standby) {
+    throw tokenInvalid()
+  }
   return record
 }
 
-const tokenInvalid = (): DfsError =>
+export const tokenInvalid = (): DfsError =>
   new DfsError(
     'tokenInvalid',
     'this join token is unknown, used or expired; make one with dfs-metadata join-token',

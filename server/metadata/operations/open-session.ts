@@ -29,11 +29,13 @@ export function challenge(connection: Connection, { policy }: Services): Challen
 }
 
 export async function openSession(
-  { device: deviceId, signature, session: wanted, held }: OpenSessionRequest,
+  request: OpenSessionRequest,
   connection: Connection,
   services: Services,
 ): Promise<OpenSessionResponse> {
-  const { database, policy, sessions, leases } = services
+  const { device: deviceId, signature, session: wanted, held } = request
+  const { database, policy, sessions, leases, primary } = services
+  await primary.heard(request)
   const state = stateOf(connection)
   const nonce = state.challenge
   state.challenge = undefined
@@ -66,6 +68,8 @@ export async function openSession(
     writeQuorum: policy.writeQuorum,
     lease: leases.opened(session, sessions.soleOf(user.userId) === session),
     boot: leases.boot,
+    metadata: primary.addresses,
+    ...primary.epoch,
   }
 }
 

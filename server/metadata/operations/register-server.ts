@@ -16,9 +16,10 @@ const ADDRESSES_MAX = 8
 export async function registerServer(
   server: number,
   request: RegisterRequest,
-  { database, topology, ticketKeys, log }: Services,
+  { database, topology, ticketKeys, primary, log }: Services,
 ): Promise<RegisterResponse> {
   const { rack, addresses, totalBytes } = request
+  await primary.heard(request)
   checkRack(rack)
   if (addresses.length === 0 || addresses.length > ADDRESSES_MAX) {
     refuse(`${addresses.length} addresses; a chunkserver has 1 to ${ADDRESSES_MAX}`)
@@ -44,5 +45,6 @@ export async function registerServer(
     heartbeatMs: HEARTBEAT_MS,
     ticketKeys: ticketKeys.forChunkservers(),
     restored: restored?.restored ?? 0n,
+    ...primary.epoch,
   }
 }

@@ -8,7 +8,7 @@ import type { Transaction } from '../store/transaction.ts'
 
 export async function nextSmallId(
   txn: Transaction,
-  sequence: 'users' | 'devices' | 'servers',
+  sequence: 'users' | 'devices' | 'servers' | 'standbys',
 ): Promise<number> {
   const key = keys.sequence(sequence)
   const id = (await txn.get(tables.numbers, key))?.value ?? 1

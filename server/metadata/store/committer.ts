@@ -7,8 +7,12 @@
  * Decided but not yet durable records are in the overlay; whoever reads them answers only after
  * they are durable. Later decisions build on them, so a batch that cannot be written ends the
  * server (`onFailure`): there is no way to take back what others have seen.
+ *
+ * Durable is what is on our own disk and, when a synchronous standby is followed by one, also on the
+ * standby's (standby/commit-log.ts). The next batch is written meanwhile.
  */
 import type { Change, OrderedStore } from '../../store/ordered-store.ts'
+import type { CommitLog } from '../standby/commit-log.ts'
 import type { Counters } from './counters.ts'
 import type { RecordCache } from './record-cache.ts'
 import type { Transaction } from './transaction.ts'
@@ -24,8 +28,11 @@ interface Batch {
   readonly texts: string[]
   readonly durable: Promise<void>
   readonly resolve: () => void
+  readonly reject: (error: unknown) => void
   /** The last decision in it. */
   sequence: number
+  /** Its number in the log, once it is being written. */
+  number: number
 }
 
 /** Decisions remembered in a generation before the one before it is forgotten. */
@@ -33,21 +40,34 @@ const GENERATION_WRITES_MIN = 4_096
 
 function newBatch(): Batch {
   let resolve = (): void => undefined
-  const durable = new Promise<void>((done) => (resolve = done))
-  return { changes: [], texts: [], durable, resolve, sequence: 0 }
+  let reject = (_error: unknown): void => undefined
+  const durable = new Promise<void>((done, fail) => {
+    resolve = done
+    reject = fail
+  })
+  // A batch that is given up may have nobody who waits for it.
+  durable.catch(() => undefined)
+  return { changes: [], texts: [], durable, resolve, reject, sequence: 0, number: 0 }
 }
 
 export class Committer {
   readonly #store: OrderedStore
+  readonly #log: CommitLog
   readonly #counters: Counters
   readonly #cache: RecordCache
   readonly #onFailure: (error: unknown) => void
   readonly #overlay = new Map<string, Decided>()
   /** Number of the last decision. */
   #sequence = 0
+  #writtenSequence = 0
   #durableSequence = 0
   #next = newBatch()
-  #writing: Batch | undefined
+  /** Batches that are not durable yet, in order; the last one may be being written. */
+  readonly #pending: Batch[] = []
+  #pendingChanges = 0
+  #writing = false
+  /** The write under way, or the last one. */
+  #write: Promise<void> | undefined
   #scheduled = false
   #failed = false
   // Who changed a key last, kept for as long as a running transaction may ask: two generations, the
@@ -60,11 +80,15 @@ export class Committer {
 
   constructor(
     store: OrderedStore,
+    log: CommitLog,
     counters: Counters,
     cache: RecordCache,
     onFailure: (error: unknown) => void,
   ) {
     this.#store = store
+    this.#log = log
+    log.onReleased = () => this.#release()
+    log.onSuperseded = () => this.#giveUp()
     this.#counters = counters
     this.#cache = cache
     this.#onFailure = onFailure
@@ -74,9 +98,14 @@ export class Committer {
     return this.#sequence
   }
 
-  /** Changes that wait for the batch being written. */
+  /** Changes that wait for the batch being written, or for the standby. */
   get waiting(): number {
-    return this.#next.changes.length
+    return this.#next.changes.length + this.#pendingChanges
+  }
+
+  /** The last decision that a scan of the store shows. */
+  get writtenSequence(): number {
+    return this.#writtenSequence
   }
 
   /** A batch could not be written: nothing is decided or durable any more. */
@@ -127,6 +156,8 @@ export class Committer {
    * effect.
    */
   decide(transaction: Transaction): Promise<void> | undefined {
+    const { superseded } = this.#log
+    if (superseded !== undefined) throw superseded
     for (const { name, delta, limit } of transaction.counters) {
       if (limit !== undefined && this.#counters.get(name) + delta > limit.max) limit.refuse()
     }
@@ -138,9 +169,7 @@ export class Committer {
   /** When decision number `sequence` is durable; undefined when it already is. */
   durable(sequence: number): Promise<void> | undefined {
     if (sequence <= this.#durableSequence) return undefined
-    if (this.#writing !== undefined && sequence <= this.#writing.sequence) {
-      return this.#writing.durable
-    }
+    for (const batch of this.#pending) if (sequence <= batch.sequence) return batch.durable
     return this.#next.durable
   }
 
@@ -161,33 +190,66 @@ export class Committer {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#writing !== undefined || this.#failed) return
+    if (this.#scheduled || this.#writing || this.#failed || this.#log.superseded !== undefined)
+      return
     this.#scheduled = true
     // Requests that came in the same turn of the event loop join this batch.
     setImmediate(() => {
       this.#scheduled = false
-      void this.#write()
+      this.#write = this.#writeNext()
     })
   }
 
-  async #write(): Promise<void> {
+  async #writeNext(): Promise<void> {
+    if (this.#log.superseded !== undefined) return
     const batch = this.#next
     this.#next = newBatch()
-    this.#writing = batch
+    this.#writing = true
+    this.#pending.push(batch)
+    this.#pendingChanges += batch.changes.length
+    const changes = [...batch.changes, ...this.#counters.takeChanges()]
+    const logged = this.#log.append(changes)
+    batch.number = this.#log.history.number
     try {
-      await this.#store.write([...batch.changes, ...this.#counters.takeChanges()], { sync: true })
+      await this.#store.write([...changes, ...logged], { sync: true })
     } catch (error) {
       this.#failed = true
       this.#onFailure(error)
       return
     }
-    this.#durableSequence = batch.sequence
-    this.#writing = undefined
-    for (const text of batch.texts) {
-      const decided = this.#overlay.get(text)
-      if (decided !== undefined && decided.sequence <= batch.sequence) this.#overlay.delete(text)
-    }
-    batch.resolve()
+    this.#writing = false
+    this.#writtenSequence = batch.sequence
     if (this.#next.changes.length > 0) this.#schedule()
+    this.#log.wrote(batch.number)
+    this.#release()
+  }
+
+  /** Resolves when no write is under way; none begins once the server is superseded. */
+  async idle(): Promise<void> {
+    await this.#write
+  }
+
+  /** Another server is the right one: what is not acknowledged by now never is. */
+  #giveUp(): void {
+    for (const batch of [...this.#pending, this.#next]) batch.reject(this.#log.superseded)
+  }
+
+  /** Lets go of batches that are durable by now, in order. */
+  #release(): void {
+    const { released, superseded } = this.#log
+    if (superseded !== undefined) return
+    for (;;) {
+      const [batch] = this.#pending
+      if (batch === undefined || batch.number === 0 || batch.number > released) return
+      if (batch.sequence > this.#writtenSequence) return
+      this.#pending.shift()
+      this.#pendingChanges -= batch.changes.length
+      this.#durableSequence = batch.sequence
+      for (const text of batch.texts) {
+        const decided = this.#overlay.get(text)
+        if (decided !== undefined && decided.sequence <= batch.sequence) this.#overlay.delete(text)
+      }
+      batch.resolve()
+    }
   }
 }

@@ -10,6 +10,8 @@ import { performance } from 'node:perf_hooks'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { keyAfter, type Entry, type OrderedStore } from '../../store/ordered-store.ts'
 import type { RequestTimes } from '../request-times.ts'
+import { CommitLog } from '../standby/commit-log.ts'
+import { historyChange, Role } from '../standby/history.ts'
 import { Committer } from './committer.ts'
 import { Counters } from './counters.ts'
 import type { KeyRange } from './keys.ts'
@@ -48,25 +50,36 @@ export interface WriteOptions {
   readonly warmUp?: (transaction: Transaction) => Promise<void>
   /** Where to note what took how long. */
   readonly times?: RequestTimes
+  /** Also while no change is taken because the standby is away: what brings it back. */
+  readonly always?: boolean
 }
 
 export class Database implements RecordSource {
   readonly counters: Counters
+  /** The numbered log of the batches. */
+  readonly log: CommitLog
   readonly #store: OrderedStore
   readonly #cache: RecordCache
   readonly #committer: Committer
   readonly #queues = new Queues()
   #active = 0
 
-  private constructor(store: OrderedStore, counters: Counters, options: DatabaseOptions) {
+  private constructor(
+    store: OrderedStore,
+    log: CommitLog,
+    counters: Counters,
+    options: DatabaseOptions,
+  ) {
     this.#store = store
+    this.log = log
     this.counters = counters
     this.#cache = new RecordCache(options.cacheBytes)
-    this.#committer = new Committer(store, counters, this.#cache, options.onFailure)
+    this.#committer = new Committer(store, log, counters, this.#cache, options.onFailure)
   }
 
   static async open(store: OrderedStore, options: DatabaseOptions): Promise<Database> {
-    return new Database(store, await Counters.load(store), options)
+    const log = await CommitLog.load(store)
+    return new Database(store, log, await Counters.load(store), options)
   }
 
   /** Runs a transaction that changes nothing in the store. */
@@ -87,12 +100,14 @@ export class Database implements RecordSource {
 
   /** Runs a transaction that changes something. See {@link WriteOptions} for what makes it fast. */
   async write<R>(
-    { queues = [], warm = [], warmUp, times }: WriteOptions,
+    { queues = [], warm = [], warmUp, times, always = false }: WriteOptions,
     run: (transaction: Transaction) => R | Promise<R>,
   ): Promise<R> {
     if (this.#committer.waiting >= WAITING_MAX) {
       throw new DfsError('tooManyRequests', 'the disk of the metadata server is slow; try again')
     }
+    const refusal = this.log.writeRefusal()
+    if (refusal !== undefined && !always) throw refusal
     const transaction = new Transaction(this, times)
     const generation = this.#begin()
     let decision: Decision<R>
@@ -118,9 +133,20 @@ export class Database implements RecordSource {
     await this.#committer.durable(this.#committer.sequence)
   }
 
+  /** Another server, of this epoch, is the right one: nothing is decided, written or answered any more. */
+  async supersede(epoch: number): Promise<void> {
+    if (this.log.superseded !== undefined) return
+    this.log.supersede(epoch)
+    await this.#committer.idle()
+    const change = historyChange({ ...this.log.history, role: Role.superseded })
+    await this.#store.write([change], { sync: true })
+  }
+
   /** Waits for what is decided, then closes the store. */
   async close(): Promise<void> {
-    if (!this.#committer.failed) await this.settle()
+    this.log.end()
+    if (this.log.superseded !== undefined) await this.#committer.idle()
+    else if (!this.#committer.failed) await this.settle()
     await this.#store.close()
   }
 
@@ -129,13 +155,27 @@ export class Database implements RecordSource {
     return this.#store
   }
 
-  durablePage(range: KeyRange, limit: number, after?: Buffer): Promise<Page> {
-    return readPage(this.#store, range, limit, after)
+  async durablePage(range: KeyRange, limit: number, after?: Buffer): Promise<Page> {
+    const page = await readPage(this.#store, range, limit, after)
+    await this.#seen()
+    return page
   }
 
   async durableRange(range: KeyRange, limit: number, after?: Buffer): Promise<Entry[]> {
     const from = after === undefined ? range.from : keyAfter(after)
-    return this.#store.range({ from, to: range.to, limit })
+    const entries = await this.#store.range({ from, to: range.to, limit })
+    await this.#seen()
+    return entries
+  }
+
+  /** What a scan saw may be on our disk and not yet on the standby's. */
+  #seen(): Promise<void> | undefined {
+    return this.#committer.durable(this.#committer.writtenSequence)
+  }
+
+  /** Entries as they are on our own disk, for a copy of the store. */
+  copyRange(range: KeyRange, limit: number, onCorrupt: (key: Buffer) => void): Promise<Entry[]> {
+    return this.#store.range({ ...range, limit, onCorrupt })
   }
 
   lookup<V>(

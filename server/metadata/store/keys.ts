@@ -13,7 +13,9 @@
  *   i     inode                  u64 inode                              InodeRecord
  *   j     join token             32-byte SHA-256 of the token           JoinTokenRecord
  *   k     counter                its name                               NumberRecord
- *   m     of the store itself    `cluster`, `ticket-keys`, …            ClusterRecord, …
+ *   l     log record             u64 number of the batch                standby/log-record.ts
+ *   m     of the store itself    `cluster`, `ticket-keys`, `history`,   ClusterRecord, …
+ *                                `standby`, …
  *   n     user by name           the name                               NumberRecord
  *   o     orphan                 u64 inode: no name, maybe held open    mark
  *   p     content to purge       u64 content                            mark
@@ -40,6 +42,7 @@ const TREE_PAGE = space('g')
 const INODE = space('i')
 const JOIN_TOKEN = space('j')
 const COUNTER = space('k')
+const LOG_RECORD = space('l')
 const STORE = space('m')
 const USER_NAME = space('n')
 const ORPHAN = space('o')
@@ -102,6 +105,10 @@ export const keys = {
   ticketKeys: bytes(STORE, Buffer.from('ticket-keys')),
   restored: bytes(STORE, Buffer.from('restored')),
   migrating: bytes(STORE, Buffer.from('migrating')),
+  /** Never copied from one store to another, nor are log records. */
+  history: bytes(STORE, Buffer.from('history')),
+  standby: bytes(STORE, Buffer.from('standby')),
+  logRecord: (number: number): Buffer => u64(LOG_RECORD, number),
   userName: (name: string): Buffer => bytes(USER_NAME, Buffer.from(name)),
   orphan: (inode: number): Buffer => u64(ORPHAN, inode),
   purge: (content: number): Buffer => u64(PURGE, content),
@@ -143,6 +150,10 @@ export const ranges = {
   counters: under(Buffer.of(COUNTER)),
   devices: under(Buffer.of(DEVICE)),
   inodes: under(Buffer.of(INODE)),
+  logRecords: under(Buffer.of(LOG_RECORD)),
+  sequences: under(Buffer.of(SEQUENCE)),
+  /** All keys. */
+  everything: { from: Buffer.of(0), to: Buffer.of(255) },
   joinTokens: under(Buffer.of(JOIN_TOKEN)),
   orphans: under(Buffer.of(ORPHAN)),
   purges: under(Buffer.of(PURGE)),

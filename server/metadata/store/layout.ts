@@ -35,6 +35,7 @@ export const layout = {
   inodes: kind('i', 'inode', tables.inodes, 9),
   joinTokens: kind('j', 'join token', tables.joinTokens, 33),
   counters: kind('k', 'counter', tables.numbers, undefined),
+  logRecords: kind('l', 'log record', tables.logRecords, 9),
   userNames: kind('n', 'user name', tables.numbers, undefined),
   orphans: kind('o', 'orphan mark', tables.marks, 9),
   purges: kind('p', 'purge mark', tables.marks, 9),
@@ -54,6 +55,8 @@ export const storeRecords = {
   cluster: tables.cluster,
   'ticket-keys': tables.ticketKeys,
   restored: tables.restored,
+  history: tables.history,
+  standby: tables.standbys,
 } as const
 
 /** All keys of a kind. */

@@ -14,6 +14,7 @@ import type { Log } from '../../../schema/rpc/api.ts'
 import { invariant } from '../../../schema/wire/invariant.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { keyAfter, type Change, type Entry, type OrderedStore } from '../../store/ordered-store.ts'
+import { breakHistory } from '../standby/history.ts'
 import { keys, type KeyRange } from './keys.ts'
 import { tables } from './tables.ts'
 
@@ -79,6 +80,7 @@ async function run(
     await store.write([...changes, { key: keys.migrating, value: last.key }], { sync: true })
     from = keyAfter(last.key)
   }
+  await breakHistory(store)
   const stored = await store.get(keys.cluster)
   invariant(stored !== undefined, 'a store that is migrated has its cluster record')
   const cluster = { ...tables.cluster.decode(stored), schemaVersion: version + 1 }

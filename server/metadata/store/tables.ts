@@ -4,6 +4,7 @@
  * put a changed copy.
  */
 import * as records from '../../../schema/generated/records.ts'
+import { changesOf } from '../standby/log-record.ts'
 import type { Codec } from '../../../schema/wire/codec.ts'
 
 /** A kind of records. */
@@ -19,11 +20,23 @@ const uncached = <V>(codec: Codec<V>): Table<V> => ({ ...codec, cached: false })
 const EMPTY = new Uint8Array(0)
 const mark: Codec<true> = { name: 'Mark', encode: () => EMPTY, decode: () => true }
 
+/** As it is, after a look whether it is whole. */
+const logRecord: Codec<Uint8Array> = {
+  name: 'LogRecord',
+  encode: (record) => record,
+  decode(bytes) {
+    changesOf(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    return bytes
+  },
+}
+
 export const tables = {
   chunks: cached(records.PlacedChunkRecord),
   cluster: uncached(records.ClusterRecord),
   dentries: cached(records.DentryRecord),
   devices: cached(records.DeviceRecord),
+  history: uncached(records.HistoryRecord),
+  logRecords: uncached(logRecord),
   inodes: cached(records.InodeRecord),
   joinTokens: uncached(records.JoinTokenRecord),
   numbers: uncached(records.NumberRecord),
@@ -31,6 +44,7 @@ export const tables = {
   restored: uncached(records.RestoredRecord),
   servers: uncached(records.ServerRecord),
   sessions: uncached(records.SessionRecord),
+  standbys: uncached(records.StandbyRecord),
   ticketKeys: uncached(records.TicketKeysRecord),
   treePages: uncached(records.TreePageRecord),
   treeStates: cached(records.TreeStateRecord),

@@ -45,6 +45,8 @@ export class Chunkservers {
           addresses: [`10.0.${id >> 8}.${id & 255}:7401`],
           totalBytes: 4e13,
           ...SPACE,
+          epoch: 0,
+          epochProof: new Uint8Array(0),
         }),
       ),
     )

@@ -209,7 +209,10 @@ async function joinAll(dir: string, dialer: Dialer, count: number): Promise<Chun
   const worker = async (): Promise<void> => {
     while (next < count) {
       const rack = `rack-${next++ % 10}`
-      const { secret } = await admin.call(methods.createJoinToken, { validSeconds: 600 })
+      const { secret } = await admin.call(methods.createJoinToken, {
+        validSeconds: 600,
+        standby: false,
+      })
       const { privateKeyPem, publicKeyPem } = await createKeyPair()
       const pem = await createRequest({ privateKeyPem, publicKeyPem }, 'chunkserver.dfs')
       const certificateRequest = Buffer.from(pem.replaceAll(/-----[^-]+-----|\s/gu, ''), 'base64')

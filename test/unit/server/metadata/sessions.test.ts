@@ -43,7 +43,9 @@ t.test('a proof is good for its device, its nonce and once', async (t) => {
     const link = connection()
     const { nonce, cluster } = challenge(link, metadata.services)
     const signature = sign(null, sessionProof(cluster, reuse ?? nonce, device), key)
-    return openSession({ device, signature, session: 0, held: [] }, link, metadata.services)
+    const epoch = { epoch: 0, epochProof: Buffer.alloc(0) }
+    const request = { device, signature, session: 0, held: [], ...epoch }
+    return openSession(request, link, metadata.services)
   }
   await t.resolves(open(ann.device, ann.key))
   await t.rejects(open(ann.device, bob.key), { code: 'loginRefused' }, 'another key')
@@ -56,7 +58,8 @@ t.test('a proof is good for its device, its nonce and once', async (t) => {
   const link = connection()
   const { nonce, cluster } = challenge(link, metadata.services)
   const signature = sign(null, sessionProof(cluster, nonce, ann.device), ann.key)
-  const request = { device: ann.device, signature, session: 0, held: [] }
+  const epoch = { epoch: 0, epochProof: Buffer.alloc(0) }
+  const request = { device: ann.device, signature, session: 0, held: [], ...epoch }
   await t.resolves(openSession(request, link, metadata.services))
   await t.rejects(openSession(request, link, metadata.services), { code: 'invalidArgument' })
 })
