@@ -82,7 +82,7 @@ t.test('what goes in comes out, but for sessions, ticket keys and next numbers',
   )
   const changed = [...after.keys()].filter((key) => after.get(key) !== before.get(key))
   t.ok(
-    changed.every((key) => key.startsWith('q') || key === 'mrestored'),
+    changed.every((key) => key.startsWith('q') || key === 'mrestored' || key === 'mhistory'),
     changed.join(' '),
   )
   t.equal(after.size, before.size - left.length + changed.filter((key) => !before.has(key)).length)
