@@ -39,7 +39,14 @@ export interface MetadataSession {
 
   /** Counts an inode as held open (the request that held it asked the server already). */
   held(inode: number): void
-  /** Undoes one `held` and tells the server, in batches, without waiting. */
+  /**
+   * Counts an inode as held open without asking the server: for an inode that nobody but this session
+   * can remove. The server is told later; before that may be over, `tellHolds` must be waited for.
+   */
+  heldUntold(inode: number): void
+  /** Makes the server know that an inode is held, or all that are. Does not throw. */
+  tellHolds(inode?: number): Promise<void>
+  /** Undoes one `held` or `heldUntold` and tells the server, in batches, without waiting. */
   release(inode: number): void
 
   close(): Promise<void>

@@ -24,7 +24,7 @@ import type { InodeKey } from '../crypto/inode-key.ts'
 import { unwrapRootKey } from './account.ts'
 import type { MetadataSession } from './api.ts'
 import { Device } from './device.ts'
-import { Holds } from './holds.ts'
+import { holdsAt, type Holds } from './holds.ts'
 import { KnownServers, type ServersKnown } from './known-servers.ts'
 import { Lease } from './lease.ts'
 import { Liveness } from './liveness.ts'
@@ -84,7 +84,7 @@ export class Session implements MetadataSession {
     this.#profile = profile
     this.#device = Device.fromProfile(profile)
     this.#log = log
-    this.#holds = new Holds(async (inodes) => this.#sendReleases(inodes), log)
+    this.#holds = holdsAt(() => this.#peer.connection, log)
     this.#liveness = new Liveness(() => this.#peer, log)
     this.#peer = dialer.peer({
       addresses: () => this.#servers.known.addresses,
@@ -192,6 +192,14 @@ export class Session implements MetadataSession {
     this.#holds.add(inode)
   }
 
+  heldUntold(inode: number): void {
+    this.#holds.addUntold(inode)
+  }
+
+  async tellHolds(inode?: number): Promise<void> {
+    await this.#holds.tell(inode)
+  }
+
   release(inode: number): void {
     this.#holds.release(inode)
   }
@@ -268,11 +276,6 @@ export class Session implements MetadataSession {
       }
       throw error
     }
-  }
-
-  /** Only over a live connection: a new one begins with an announcement that includes them. */
-  async #sendReleases(inodes: number[]): Promise<unknown> {
-    return this.#peer.connection?.call(methods.release, { inodes }, { deadlineMs: CLOSE_MS })
   }
 
   /** What the server asks of us. */

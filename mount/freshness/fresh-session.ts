@@ -164,6 +164,15 @@ export class FreshSession implements MetadataSession {
     this.#session.held(inode)
   }
 
+  heldUntold(inode: number): void {
+    this.#held.set(inode, (this.#held.get(inode) ?? 0) + 1)
+    this.#session.heldUntold(inode)
+  }
+
+  async tellHolds(inode?: number): Promise<void> {
+    await this.#session.tellHolds(inode)
+  }
+
   release(inode: number): void {
     const count = this.#held.get(inode) ?? 0
     if (count > 1) this.#held.set(inode, count - 1)

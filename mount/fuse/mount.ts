@@ -15,6 +15,7 @@ import { addon, nativeForget, nativeMount } from './binding.ts'
 import type { NativeMount } from './binding.ts'
 import { makeHandlers } from './handlers.ts'
 import { HiddenFiles } from './hidden-files.ts'
+import { KernelCache } from './kernel-cache.ts'
 import { checkMountAllowed, prepareMountPoint } from './mount-point.ts'
 import { defaultDeadlines, Requests } from './reply.ts'
 import type { Deadlines } from './reply.ts'
@@ -66,7 +67,10 @@ export async function mount(fs: FileSystem, options: MountOptions): Promise<Moun
   return live
 }
 
-/** libfuse's options. Attribute caching is off: another machine may change a file at any time. */
+/**
+ * libfuse's options. The kernel keeps no attributes and names at first: another machine may change
+ * them at any time. `KernelCache` says when it may.
+ */
 export function libfuseOptions(options: Pick<MountOptions, 'allowOther' | 'readOnly'>): string {
   const all = [
     'fsname=dfs',
@@ -92,6 +96,7 @@ class LiveMount implements Mount {
   readonly #options: MountOptions
   readonly #requests: Requests
   readonly #hidden: HiddenFiles
+  readonly #cache: KernelCache
   readonly #fs: FileSystem
   #native: NativeMount | undefined
   /** Our descriptor of the device, which libfuse closes at the end. */
@@ -106,6 +111,8 @@ class LiveMount implements Mount {
     this.#options = options
     this.#requests = new Requests(options.log, options.deadlines ?? defaultDeadlines)
     this.#hidden = new HiddenFiles(fs, options.log)
+    this.#cache = new KernelCache(fs)
+    fs.onYield(() => this.#cache.drain())
     this.ended = new Promise((resolve) => {
       this.#onEnd = resolve
     })
@@ -118,6 +125,7 @@ class LiveMount implements Mount {
       signals: addon(),
       requests: this.#requests,
       hidden: this.#hidden,
+      cache: this.#cache,
       owner,
     }
     const { log } = this.#options
@@ -136,6 +144,7 @@ class LiveMount implements Mount {
     }
     const native = this.#native
     mend(() => allowSingleTimes(native), 'setting one time without the other has no effect', log)
+    mend(() => this.#cache.attach(native), 'the kernel keeps no names and attributes', log)
     const device = openDevices().find((descriptor) => !before.has(descriptor))
     invariant(device !== undefined, 'a mount has a descriptor of the device')
     this.#device = device
@@ -218,17 +227,18 @@ class LiveMount implements Mount {
     if (this.#hasEnded) return
     this.#hasEnded = true
     this.#requests.stop(-constants.errno.ENOTCONN)
+    this.#cache.detach()
     if (this.#native !== undefined) nativeForget(this.#native)
     void this.#hidden.settledBelow('/').then(() => this.#onEnd())
   }
 }
 
-/** Mends a fault of libfuse if it is the libfuse we know; the mount works without. */
+/** Changes libfuse if it is the one we know; the mount works without. */
 function mend(change: () => boolean, without: string, log: Log): void {
   try {
-    if (!change()) log.warn({ without }, 'an unknown libfuse: one of its faults stays')
+    if (!change()) log.warn({ without }, 'an unknown libfuse: it stays as it is')
   } catch (error) {
-    log.warn({ without, err: error }, 'no access to own memory: a fault of libfuse stays')
+    log.warn({ without, err: error }, 'no access to own memory: libfuse stays as it is')
   }
 }
 

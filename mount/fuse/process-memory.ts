@@ -1,17 +1,22 @@
 /**
- * This process's own memory, for a fault of libfuse 2.9.9 that neither it nor fuse-native lets anybody
- * configure away. Callers must check what they find before they write.
+ * This process's own memory, for what of libfuse 2.9.9 neither it nor fuse-native lets anybody
+ * configure. Callers must check what they find before they write.
  */
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 
 /** Runs `body` with access to the memory. Throws Node's own errors where a kernel forbids that. */
 export function withMemory<T>(body: (memory: ProcessMemory) => T): T {
-  const descriptor = openSync('/proc/self/mem', 'r+')
+  const memory = openMemory()
   try {
-    return body(new ProcessMemory(descriptor))
+    return body(memory)
   } finally {
-    closeSync(descriptor)
+    memory.close()
   }
+}
+
+/** Access to the memory until it is closed. Throws Node's own errors where a kernel forbids that. */
+export function openMemory(): ProcessMemory {
+  return new ProcessMemory(openSync('/proc/self/mem', 'r+'))
 }
 
 /** Addresses are below 2^47, as user memory is. */
@@ -31,5 +36,9 @@ export class ProcessMemory {
   /** True when all was written. */
   write(address: number, bytes: Uint8Array): boolean {
     return writeSync(this.#descriptor, bytes, 0, bytes.length, address) === bytes.length
+  }
+
+  close(): void {
+    closeSync(this.#descriptor)
   }
 }

@@ -35,16 +35,25 @@ const specialMs = 1_073n
  * errors where a kernel keeps a process out of its own memory.
  */
 export function allowSingleTimes(mount: NativeMount): boolean {
+  const address = libfuseAddress(mount)
+  if (address === undefined) return false
+  const one = Buffer.alloc(4)
+  one.writeInt32LE(1)
+  return withMemory((memory) => memory.write(address + fuse.utimeOmitOk, one))
+}
+
+/**
+ * Where libfuse keeps its `struct fuse` of this mount; undefined when it is not the libfuse we know.
+ * Throws as {@link allowSingleTimes} does.
+ */
+export function libfuseAddress(mount: NativeMount): number | undefined {
   const path = Buffer.from(`${mount.directory}\0`)
   const ours = mount.thread.subarray(thread.directory, thread.directory + path.length)
-  if (!ours.equals(path)) return false
+  if (!ours.equals(path)) return undefined
   const address = Number(mount.thread.readBigUInt64LE(thread.fuse))
   return withMemory((memory) => {
     const bytes = memory.read(address, fuse.bytes)
-    if (bytes.length !== fuse.bytes || !looksLikeLibfuse(bytes, address)) return false
-    const one = Buffer.alloc(4)
-    one.writeInt32LE(1)
-    return memory.write(address + fuse.utimeOmitOk, one)
+    return bytes.length === fuse.bytes && looksLikeLibfuse(bytes, address) ? address : undefined
   })
 }
 
@@ -56,7 +65,7 @@ function looksLikeLibfuse(bytes: Buffer, address: number): boolean {
     bytes.readBigUInt64LE(fuse.unusedNodes + 8) === list &&
     bytes.readInt32LE(fuse.interruptSignal) === interruptSignal &&
     bytes.readInt32LE(fuse.nullPathOk) === 0 &&
-    bytes.readInt32LE(fuse.utimeOmitOk) === 0 &&
+    bytes.readInt32LE(fuse.utimeOmitOk) >>> 1 === 0 &&
     bytes.readBigUInt64LE(fuse.lockQueue) === 0n &&
     bytes.readInt32LE(fuse.pageSize) === pageSize
   )

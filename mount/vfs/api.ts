@@ -43,7 +43,24 @@ export type Target = string | Handle
 /** XATTR_CREATE and XATTR_REPLACE of setxattr(2), or neither. */
 export type XattrMode = 'create' | 'replace' | 'either'
 
+/** Which file a handle is open on. */
+export interface Identity {
+  readonly inode: number
+  readonly nlink: number
+  /** Becomes another number when data that could be read was given up because it could not be saved. */
+  readonly failures: number
+}
+
 export interface FileSystem {
+  /**
+   * There while nobody else can change the tree, and the same object as long as that lasts without a
+   * break.
+   */
+  readonly soleUse: object | undefined
+  /** `yielding` is called when the sole use is over, and waited for before others get at the tree. */
+  onYield(yielding: () => Promise<void>): void
+  identity(handle: Handle): Identity
+
   stat(path: string): Promise<Stat>
   /** Attributes of an open file, also when it has no name any more. */
   statHandle(handle: Handle): Promise<Stat>

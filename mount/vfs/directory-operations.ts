@@ -7,7 +7,7 @@ import { NO_XATTRS } from '../../schema/wire/content.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { InodeKey } from '../crypto/inode-key.ts'
-import type { DirectoryEntry, Owner } from './api.ts'
+import type { Owner } from './api.ts'
 import { openedInline } from './committed-content.ts'
 import type { Context } from './context.ts'
 import type { Dentry } from './dentry-cache.ts'
@@ -15,17 +15,13 @@ import { ABSENT } from './leased-tree.ts'
 import { digestOf, EMPTY_CONTENT_DIGEST } from './manifest.ts'
 import type { OpenFiles } from './open-files.ts'
 import { componentsOf } from './path.ts'
-import { KIND, PERMISSION_BITS, statOf, statOfDamaged } from './stat.ts'
+import { KIND, PERMISSION_BITS } from './stat.ts'
 import type { Found, Parent, Tree } from './tree.ts'
 import type { UnbornFiles } from './unborn-files.ts'
 
 /** How often a rename starts over because the name means another inode by now. */
 const CONFLICTS_MAX = 16
 const NO_BYTES = new Uint8Array(0)
-/** Entries of one page of a listing. */
-const PAGE_ENTRIES = 512
-/** Entries of the largest directory that is remembered whole. */
-const NAMES_LEARNT_MAX = 65_536
 
 interface NewInode {
   readonly kind: number
@@ -150,6 +146,8 @@ export class DirectoryOperations {
     const inodes = child === undefined ? [parentInode] : [parentInode, child]
     const change = leased.change([[parentInode, parent.name]], inodes)
     try {
+      // Whoever has it open keeps it.
+      await session.tellHolds(child)
       const request = { parent: parentInode, token, directory }
       const { inode, parent: after } = await session.mutate(methods.unlink, request)
       this.#tree.dentries.delete(parentInode, parent.name)
@@ -176,78 +174,6 @@ export class DirectoryOperations {
         if (!changed || conflicts >= CONFLICTS_MAX) throw error
       }
     }
-  }
-
-  /** Entries page by page; a page that holds one that does not verify throws `notAuthentic`. */
-  async *pages(path: string): AsyncGenerator<DirectoryEntry[]> {
-    const { session, leased, log } = this.#context
-    const found = await this.#tree.resolve(path)
-    if (found.inode.attributes.kind !== KIND.directory) {
-      throw new DfsError('notDirectory', `${path} is no directory`)
-    }
-    const directory = { inode: found.inode.inode, key: found.key }
-    const known = this.#knownEntries(directory.inode)
-    if (known !== undefined) {
-      if (known.length > 0) yield known
-      return
-    }
-    await this.#unborn.settle()
-    const whole = leased.ask()
-    const names = new Set<string>()
-    let after: Uint8Array = NO_BYTES
-    for (let more = true; more;) {
-      const asking = this.#tree.ask()
-      const response = await session.read(methods.list, {
-        directory: directory.inode,
-        after,
-        limit: PAGE_ENTRIES,
-      })
-      const page: DirectoryEntry[] = []
-      for (const listed of response.entries) {
-        const { entry, inode } = listed
-        const token = Buffer.from(listed.token)
-        if (Buffer.compare(token, after) <= 0) {
-          throw new DfsError('notAuthentic', `${path}: its entries came out of order`)
-        }
-        after = token
-        if (inode === undefined) {
-          const { name, kind } = directory.key.openEntry(token, entry)
-          log.error({ path, name }, 'the server says that the inode of an entry is damaged')
-          page.push({ name, stat: statOfDamaged(kind) })
-          if (names.size < NAMES_LEARNT_MAX) names.add(name)
-          continue
-        }
-        try {
-          const { name } = this.#tree.open(directory, undefined, { token, entry, inode }, asking)
-          page.push({ name, stat: this.#statOf(inode) })
-          if (names.size < NAMES_LEARNT_MAX) names.add(name)
-        } catch (error) {
-          if (error instanceof DfsError) {
-            log.error({ path, inode: inode.inode, cause: error.message }, 'a bad directory entry')
-          }
-          throw error
-        }
-      }
-      more = response.more && response.entries.length > 0
-      if (page.length > 0) yield page
-    }
-    if (names.size < NAMES_LEARNT_MAX) leased.learnNames(whole, directory.inode, names)
-  }
-
-  /** All entries of a directory, when they are known under the lease. */
-  #knownEntries(directory: number): DirectoryEntry[] | undefined {
-    const { leased } = this.#context
-    const names = leased.names(directory)
-    if (names === undefined) return undefined
-    const entries: DirectoryEntry[] = []
-    for (const name of names) {
-      const dentry = leased.lookup(directory, name)
-      const inode =
-        dentry === undefined || dentry === ABSENT ? undefined : leased.inode(dentry.inode)
-      if (inode === undefined) return undefined
-      entries.push({ name, stat: this.#statOf(inode) })
-    }
-    return entries
   }
 
   async #source(path: string): Promise<{ parent: Parent; child: Found }> {
@@ -290,6 +216,7 @@ export class DirectoryOperations {
       distinct([fromParent, toParent, inode, ...(isDentry(there) ? [there.inode] : [])]),
     )
     try {
+      if (there !== ABSENT) await session.tellHolds(there?.inode)
       const response = await session.mutate(methods.rename, {
         fromParent,
         fromToken: parent.directory.key.token(parent.name),
@@ -331,10 +258,6 @@ export class DirectoryOperations {
     const { committed, path } = open.file
     this.#context.verifier.verify(inode, committed.key, started, path)
     committed.adopt(inode)
-  }
-
-  #statOf(inode: Inode): DirectoryEntry['stat'] {
-    return statOf(inode, this.#files.file(inode.inode)?.file.localChanges)
   }
 }
 

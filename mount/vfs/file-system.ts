@@ -3,7 +3,6 @@
  * deadlines of the requests it makes. Closing it leaves the client open, for its owner to close.
  */
 import { constants } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Inode } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
 import type { Log } from '../../schema/rpc/api.ts'
@@ -14,6 +13,7 @@ import type {
   DirectoryEntry,
   FileSystem,
   Handle,
+  Identity,
   Owner,
   Stat,
   StoreSize,
@@ -23,6 +23,7 @@ import type {
 import type { AttributeChange } from './attribute-changes.ts'
 import { BlockCache } from './block-cache.ts'
 import { BlockFetcher } from './block-fetcher.ts'
+import { saveAll } from './closing.ts'
 import { ChunkLocations } from './chunk-locations.ts'
 import { Compactor } from './compaction.ts'
 import type { Context } from './context.ts'
@@ -32,6 +33,7 @@ import { InodeChanges } from './inode-changes.ts'
 import { InodeNumbers } from './inode-numbers.ts'
 import { InodeVerifier } from './inode-verifier.ts'
 import { LeasedTree } from './leased-tree.ts'
+import { Listings } from './listings.ts'
 import { OpenFiles, type OpenHandle } from './open-files.ts'
 import { KIND, kindOfMode, statOf } from './stat.ts'
 import { Tree, type Found } from './tree.ts'
@@ -42,10 +44,6 @@ const CACHE_BYTES_DEFAULT = 256 * 1_024 * 1_024
 /** Written data is committed after this long, also when nobody asks, as disks do it. */
 const SAVE_AFTER_MS = 30_000
 const SAVE_CHECK_MS = 5_000
-/** How long closing waits for open files to be saved, in all and while nothing gets saved. */
-const CLOSE_MS = 120_000
-const CLOSE_STALLED_MS = 6_000
-const CLOSE_CHECK_MS = 250
 
 export interface FileSystemOptions {
   readonly client: { readonly session: MetadataSession; readonly chunks: ChunkClient }
@@ -76,10 +74,12 @@ class SealedFileSystem implements FileSystem {
   readonly #files: OpenFiles
   readonly #unborn: UnbornFiles
   readonly #directories: DirectoryOperations
+  readonly #listings: Listings
   readonly #changes: InodeChanges
   readonly #compactor = new Compactor()
   readonly #readOnly: boolean
   readonly #saving: NodeJS.Timeout
+  #yielding: () => Promise<void> = async () => undefined
   #closed = false
 
   constructor({ client, log, cacheBytes, readOnly }: FileSystemOptions, session: FreshSession) {
@@ -97,26 +97,45 @@ class SealedFileSystem implements FileSystem {
       locations: new ChunkLocations(),
       leased: new LeasedTree(session.lease),
       budget: new WriteBudget(DIRTY_BYTES_MAX),
+      givenUp: { count: 0 },
     }
     this.#readOnly = readOnly ?? false
-    this.#tree = new Tree(this.#context, new DentryCache(), async (inode) => {
-      await this.#unborn.settle(inode === undefined ? undefined : ({ id }) => id === inode)
+    this.#tree = new Tree(this.#context, new DentryCache(), {
+      settle: async (inode) =>
+        this.#unborn.settle(inode === undefined ? undefined : ({ id }) => id === inode),
+      learn: async (directory, path) => this.#listings.learn(directory, path),
     })
     const numbers = new InodeNumbers(session, log)
     this.#unborn = new UnbornFiles(this.#context, this.#tree, numbers)
-    session.lease.onRecall(async () => this.#unborn.settle())
+    session.lease.onRecall(async () => {
+      await Promise.all([this.#unborn.settle(), session.tellHolds(), this.#yielding()])
+    })
     this.#files = new OpenFiles(this.#context, this.#compactor, this.#unborn)
-    this.#directories = new DirectoryOperations(
-      this.#context,
-      this.#tree,
-      this.#files,
-      this.#unborn,
-    )
-    this.#changes = new InodeChanges(this.#context, this.#tree, this.#files, this.#unborn)
+    const parts = [this.#context, this.#tree, this.#files, this.#unborn] as const
+    this.#directories = new DirectoryOperations(...parts)
+    this.#listings = new Listings(...parts)
+    this.#changes = new InodeChanges(...parts)
     this.#saving = setInterval(() => {
       void this.#files.saveOlderThan(SAVE_AFTER_MS)
     }, SAVE_CHECK_MS)
     this.#saving.unref()
+  }
+
+  get soleUse(): object | undefined {
+    return this.#context.leased.fresh
+  }
+
+  onYield(yielding: () => Promise<void>): void {
+    this.#yielding = yielding
+  }
+
+  identity(handle: Handle): Identity {
+    const { inode } = this.#files.get(handle).file.committed
+    return {
+      inode: inode.inode,
+      nlink: inode.nlink,
+      failures: this.#context.givenUp.count,
+    }
   }
 
   async stat(path: string): Promise<Stat> {
@@ -142,12 +161,12 @@ class SealedFileSystem implements FileSystem {
 
   async list(path: string): Promise<DirectoryEntry[]> {
     const entries: DirectoryEntry[] = []
-    for await (const page of this.#directories.pages(path)) entries.push(...page)
+    for await (const page of this.#listings.pages(path)) entries.push(...page)
     return entries
   }
 
   listPages(path: string): AsyncIterable<DirectoryEntry[]> {
-    return this.#directories.pages(path)
+    return this.#listings.pages(path)
   }
 
   async open(path: string, flags: number): Promise<Handle> {
@@ -308,32 +327,10 @@ class SealedFileSystem implements FileSystem {
     this.#closed = true
     clearInterval(this.#saving)
     this.#compactor.close()
-    await this.#saveAll()
-    this.#files.logUnsaved()
+    await saveAll(this.#files)
     this.#files.releaseAll()
     await this.#context.freshness.close()
     this.#context.cache.clear()
-  }
-
-  /** Saves what is open, as long as that gets anywhere. */
-  async #saveAll(): Promise<void> {
-    const ended = new AbortController()
-    const saving = this.#files.saveOlderThan(0).finally(() => ended.abort())
-    const endMs = Date.now() + CLOSE_MS
-    let least = Infinity
-    let stalledSinceMs = Date.now()
-    const hopeless = (): boolean => {
-      const nowMs = Date.now()
-      const { unsavedBytes } = this.#files
-      if (unsavedBytes < least) {
-        least = unsavedBytes
-        stalledSinceMs = nowMs
-      }
-      return nowMs > endMs || nowMs - stalledSinceMs > CLOSE_STALLED_MS
-    }
-    while (!ended.signal.aborted && !hopeless()) {
-      await Promise.race([saving, sleep(CLOSE_CHECK_MS)])
-    }
   }
 
   /** A new file for writing, when it need not be made at the server yet. */

@@ -85,6 +85,11 @@ export class LeasedTree {
     return this.fresh === undefined ? undefined : this.#inodes.get(inode)
   }
 
+  /** A change of this inode is under way. */
+  isChanging(inode: number): boolean {
+    return this.#running.has(String(inode))
+  }
+
   /** All names of a directory, when they are known. */
   names(directory: number): ReadonlySet<string> | undefined {
     return this.fresh === undefined ? undefined : this.#listed.get(directory)

@@ -30,7 +30,10 @@ export async function revealPath(
   const leased = new LeasedTree(session.lease)
   const context = { session, verifier: new InodeVerifier(log), leased }
   // This one holds nothing back.
-  const tree = new Tree(context, new DentryCache(), async () => undefined)
+  const tree = new Tree(context, new DentryCache(), {
+    settle: async () => undefined,
+    learn: async () => undefined,
+  })
   const { inode } = (await tree.resolve(path)).inode
   let [parent, token]: [number, Uint8Array] = [0, new Uint8Array(0)]
   if (componentsOf(path).length > 0) {

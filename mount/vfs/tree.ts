@@ -17,6 +17,7 @@ import type { Context } from './context.ts'
 import type { Dentry, DentryCache } from './dentry-cache.ts'
 import { ABSENT, type Asked as LeaseAsked, type LeasedTree } from './leased-tree.ts'
 import type { InodeVerifier, RequestStart } from './inode-verifier.ts'
+import { Misses } from './misses.ts'
 import { componentsOf } from './path.ts'
 import { KIND } from './stat.ts'
 
@@ -32,6 +33,19 @@ export interface Found {
 export interface Parent {
   readonly directory: Found
   readonly name: string
+}
+
+/** What the tree leaves to others. */
+interface Helpers {
+  /** Makes the server know one inode, or all, that only this mount knows; does not throw. */
+  readonly settle: (inode?: number) => Promise<void>
+  /** Makes all names of a directory known under the lease. */
+  readonly learn: (directory: Gap['directory'], path: string) => Promise<void>
+}
+
+/** Where what is known ends: a directory with a name that is not known. */
+interface Gap {
+  readonly directory: { readonly inode: number; readonly key: InodeKey }
 }
 
 interface Walk {
@@ -53,21 +67,23 @@ export class Tree {
   readonly #session: MetadataSession
   readonly #verifier: InodeVerifier
   readonly #leased: LeasedTree
-  readonly #settle: (inode?: number) => Promise<void>
+  readonly #settle: Helpers['settle']
+  readonly #learn: Helpers['learn']
+  readonly #misses = new Misses()
+  /** Directories that are being read whole. */
+  readonly #learning = new Map<number, Promise<boolean>>()
 
-  /**
-   * `settle` makes the server know one inode, or all, that only this mount knows; it does not throw.
-   */
   constructor(
     { session, verifier, leased }: Pick<Context, 'session' | 'verifier' | 'leased'>,
     dentries: DentryCache,
-    settle: (inode?: number) => Promise<void>,
+    { settle, learn }: Helpers,
   ) {
     this.#session = session
     this.#verifier = verifier
     this.#leased = leased
     this.dentries = dentries
     this.#settle = settle
+    this.#learn = learn
   }
 
   /**
@@ -130,8 +146,8 @@ export class Tree {
     return { started: this.#verifier.start(), asked: this.#leased.ask() }
   }
 
-  /** What is known under the lease; undefined when the server must be asked. */
-  #known({ names, path }: Walk): Found | undefined {
+  /** What is known under the lease, or how far; undefined when the server must be asked for all. */
+  #known({ names, path }: Walk): Found | Gap | undefined {
     const { rootInode, rootKey } = this.#session
     const leased = this.#leased
     if (leased.fresh === undefined) return undefined
@@ -145,7 +161,7 @@ export class Tree {
         throw new DfsError('notDirectory', `${path}: ${names[depth - 1]} is no directory`)
       }
       const dentry = leased.lookup(at.inode, name)
-      if (dentry === undefined) return undefined
+      if (dentry === undefined) return { directory: at }
       if (dentry === ABSENT) throw new DfsError('notFound', `${path} does not exist`)
       at = dentry
     }
@@ -153,9 +169,41 @@ export class Tree {
     return inode === undefined ? undefined : { inode, key: at.key }
   }
 
+  /** What is known under the lease, once a directory was read whole if that is worth it. */
+  async #knownSoon(walk: Walk): Promise<Found | undefined> {
+    for (let last = 0; ;) {
+      const known = this.#known(walk)
+      if (known === undefined || 'inode' in known) return known
+      const { directory } = known
+      if (directory.inode === last || !(await this.#learnWhole(directory, walk.path))) {
+        return undefined
+      }
+      last = directory.inode
+    }
+  }
+
+  /** Reads a directory whole if that costs less than asking for one name; true when it did. */
+  async #learnWhole(directory: Gap['directory'], path: string): Promise<boolean> {
+    const { inode } = directory
+    const running = this.#learning.get(inode)
+    if (running !== undefined) return running
+    const entryCount = this.#leased.inode(inode)?.entryCount
+    if (entryCount === undefined || !this.#misses.missed(inode, entryCount)) return false
+    const learning = this.#learn(directory, path).then(
+      () => true,
+      () => false,
+    )
+    this.#learning.set(inode, learning)
+    const learnt = await learning
+    this.#learning.delete(inode)
+    // It is asked for name by name then, which also tells what was wrong.
+    if (!learnt || this.#leased.names(inode) === undefined) this.#misses.failed(inode, entryCount)
+    return learnt
+  }
+
   async #walk(walk: Walk): Promise<Found> {
     const { rootInode, rootKey } = this.#session
-    const known = this.#known(walk)
+    const known = await this.#knownSoon(walk)
     if (known !== undefined) return walk.hold ? this.#holdKnown(walk, known) : known
     await this.#settle()
     let base = { inode: rootInode, key: rootKey }
@@ -278,7 +326,17 @@ export class Tree {
   }
 
   /** Holds an inode that is known under the lease. */
-  async #holdKnown({ path }: Walk, { inode: { inode }, key }: Found): Promise<Found> {
+  async #holdKnown(walk: Walk, known: Found): Promise<Found> {
+    const { inode } = known.inode
+    // What we are changing ourselves may be gone in a moment.
+    if (this.#leased.fresh !== undefined && !this.#leased.isChanging(inode)) {
+      this.#session.heldUntold(inode)
+      return known
+    }
+    return this.#holdAtServer(walk, known)
+  }
+
+  async #holdAtServer({ path }: Walk, { inode: { inode }, key }: Found): Promise<Found> {
     await this.#settle(inode)
     const { started, asked } = this.ask()
     const response = await this.#session.read(methods.getInode, { inode, hold: true })

@@ -102,6 +102,7 @@ export class WriteBack {
   /** Gives up what could not be saved; the file shows again what is committed. */
   abandon(): void {
     const file = this.#file
+    file.context.givenUp.count++
     this.dispose()
     this.#continuing = undefined
     file.clearDirty()

@@ -11,6 +11,7 @@ import type {
   DirectoryEntry,
   FileSystem,
   Handle,
+  Identity,
   Owner,
   Stat,
   StoreSize,
@@ -56,6 +57,25 @@ export class ModelFileSystem implements FileSystem {
 
   get openFiles(): number {
     return this.#open.size
+  }
+
+  /** Set by tests; {@link yieldTree} ends it. */
+  soleUse: object | undefined
+  #yielding: () => Promise<void> = async () => undefined
+
+  onYield(yielding: () => Promise<void>): void {
+    this.#yielding = yielding
+  }
+
+  /** What happens before somebody else gets at the tree. */
+  async yieldTree(): Promise<void> {
+    this.soleUse = undefined
+    await this.#yielding()
+  }
+
+  identity(handle: Handle): Identity {
+    const { inode, nlink } = this.#file(handle).node
+    return { inode, nlink, failures: 0 }
   }
 
   async stat(path: string): Promise<Stat> {

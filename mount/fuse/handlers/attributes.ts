@@ -27,17 +27,21 @@ export function attributeHandlers(context: HandlerContext): AttributeHandlers {
 function statHandlers(
   context: HandlerContext,
 ): Pick<AttributeHandlers, 'getattr' | 'fgetattr' | 'statfs'> {
-  const { fs, signals, requests, hidden } = context
+  const { fs, signals, requests, hidden, cache } = context
   // The addon copies out of these during the call: one of each will do.
   const words = new Uint32Array(statWords)
   const figures = new Uint32Array(statfsWords)
 
-  const statAnswer =
-    (request: Request): Answer<Stat> =>
-    (code, stat) => {
-      if (stat !== undefined) writeStat(stat, words)
+  const statAnswer = (request: Request): Answer<Stat> => {
+    const { soleUse } = cache
+    return (code, stat) => {
+      if (stat !== undefined) {
+        writeStat(stat, words)
+        cache.answering(soleUse, stat)
+      }
       signals.fuse_native_signal_getattr(request, code, words)
     }
+  }
 
   const statPath = (path: string): Promise<Stat> => {
     checkName(path)
@@ -52,10 +56,12 @@ function statHandlers(
     },
     fgetattr(request, _opcode, path, handle) {
       const work = (): Promise<Stat> => fs.statHandle(handle)
+      const { soleUse } = cache
       requests.run('fgetattr', path, work, (code, stat) => {
         if (stat !== undefined) {
           hidden.learned(handle, stat.inode)
           writeStat(stat, words)
+          cache.answering(soleUse, stat)
         }
         signals.fuse_native_signal_fgetattr(request, code, words)
       })

@@ -6,6 +6,7 @@ import type { FileSystem, Owner, Target } from '../../vfs/api.ts'
 import type { OperationName, Request, Signal, Signals } from '../binding.ts'
 import type { HiddenFiles } from '../hidden-files.ts'
 import { isHidden } from '../hidden-files.ts'
+import type { KernelCache } from '../kernel-cache.ts'
 import type { Requests } from '../reply.ts'
 
 export interface HandlerContext {
@@ -13,6 +14,7 @@ export interface HandlerContext {
   readonly signals: Signals
   readonly requests: Requests
   readonly hidden: HiddenFiles
+  readonly cache: KernelCache
   /** Owner of what is made: fuse-native does not tell who asks. */
   readonly owner: Owner
 }

@@ -24,7 +24,7 @@ export function fileHandlers(context: HandlerContext): FileHandlers {
 }
 
 function openHandlers(context: HandlerContext): Pick<FileHandlers, 'open' | 'create' | 'release'> {
-  const { fs, signals, requests, hidden, owner } = context
+  const { fs, signals, requests, hidden, owner, cache } = context
 
   const tracked = (handle: Handle): Handle => {
     hidden.opened(handle)
@@ -60,8 +60,11 @@ function openHandlers(context: HandlerContext): Pick<FileHandlers, 'open' | 'cre
 
   return {
     open(request, _opcode, path, flags) {
-      const answer = (code: number, handle?: Handle): void =>
+      const { soleUse } = cache
+      const answer = (code: number, handle?: Handle): void => {
+        if (handle !== undefined) cache.opening(request, { path, flags, handle, soleUse })
         signals.fuse_native_signal_open(request, code, handle ?? 0)
+      }
       requests.run('open', path, () => open(path, flags), answer, discard)
     },
     create(request, _opcode, path, mode) {

@@ -67,6 +67,8 @@ class OneFile {
         ({ inode: inodeOf(FILE, this.version) }) as R,
       // The server counted it when it answered.
       held: () => undefined,
+      heldUntold: () => undefined,
+      tellHolds: async () => undefined,
       release: () => void this.holds--,
       close: async () => undefined,
     }

@@ -90,6 +90,8 @@ class Server {
       return { inode: this.inode } as R
     },
     held() {},
+    heldUntold() {},
+    async tellHolds() {},
     release() {},
     async close() {},
   }

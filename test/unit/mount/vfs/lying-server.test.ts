@@ -52,6 +52,8 @@ function sessionOf(answer: Answer, rootKey: InodeKey): MetadataSession {
       return Promise.reject(new DfsError('notSupported', 'this server only answers questions'))
     },
     held() {},
+    heldUntold() {},
+    async tellHolds() {},
     release() {},
     async close() {},
   }
@@ -60,7 +62,10 @@ function sessionOf(answer: Answer, rootKey: InodeKey): MetadataSession {
 function treeOf(session: MetadataSession): Tree {
   const leased = new LeasedTree(session.lease)
   const context = { session, verifier: new InodeVerifier(log), leased }
-  return new Tree(context, new DentryCache(), async () => undefined)
+  return new Tree(context, new DentryCache(), {
+    settle: async () => undefined,
+    learn: async () => undefined,
+  })
 }
 
 function inodeOf(
