@@ -23,6 +23,6 @@ export interface Context {
   readonly locations: ChunkLocations
   readonly leased: LeasedTree
   readonly budget: WriteBudget
-  /** How often data that could be read was given up because it could not be saved. */
+  /** How often data that could be read may have been given up because it could not be saved. */
   readonly givenUp: { count: number }
 }

@@ -114,6 +114,7 @@ export class SharedFile {
   /** Remembers that data could not be saved, for every handle to report. */
   failed(error: DfsError): void {
     this.failures++
+    this.context.givenUp.count++
     this.lastFailure = error
   }
 
