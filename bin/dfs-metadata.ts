@@ -11,15 +11,18 @@ import {
   card,
   deleteUser,
   disableUser,
+  drainServer,
   joinToken,
   listServers,
   listUsers,
+  removeServer,
   revokeServer,
   setQuota,
 } from './metadata/operator.ts'
-import { forgetStandby, promote, status } from './metadata/replication.ts'
+import { forgetStandby, promote } from './metadata/replication.ts'
 import { serve, serveOptions } from './metadata/serve.ts'
 import { standby, standbyOptions } from './metadata/standby.ts'
+import { status } from './metadata/status.ts'
 import { commandLine } from './runtime/command-line.ts'
 import { runMain } from './runtime/exit.ts'
 
@@ -44,6 +47,7 @@ const initOptions = {
 } as const
 
 const name = { type: 'string', demandOption: true, describe: 'Name of the user' } as const
+const serverId = { type: 'number', demandOption: true, describe: 'Number in the list' } as const
 const json = { type: 'boolean', default: false } as const
 
 function userCommands(command: Argv): Argv {
@@ -112,15 +116,29 @@ function serverCommands(command: Argv): Argv {
       command: 'revoke <id>',
       describe: 'Refuse a chunkserver from now on, for good',
       builder: (one) =>
-        one
-          .positional('id', { type: 'number', demandOption: true, describe: 'Number in the list' })
-          .options({
-            dir,
-            force: { ...json, describe: 'Also with the only replica of something' },
-          }),
+        one.positional('id', serverId).options({
+          dir,
+          force: { ...json, describe: 'Also with the only replica of something' },
+        }),
       handler: (argv) => revokeServer(argv.dir, argv.id, argv.force),
     })
-    .demandCommand(1, 'say list or revoke')
+    .command({
+      command: 'drain <id>',
+      describe: 'Copy everything away from a chunkserver that is to leave',
+      builder: (one) =>
+        one.positional('id', serverId).options({
+          dir,
+          undo: { ...json, describe: 'Let it stay' },
+        }),
+      handler: (argv) => drainServer(argv.dir, argv.id, !argv.undo),
+    })
+    .command({
+      command: 'remove <id>',
+      describe: 'Forget a chunkserver that is drained, or revoked and replaced',
+      builder: (one) => one.positional('id', serverId).options({ dir }),
+      handler: (argv) => removeServer(argv.dir, argv.id),
+    })
+    .demandCommand(1, 'say list, drain, remove or revoke')
 }
 
 /** What keeps and brings back the directory itself. */
@@ -193,7 +211,7 @@ function replicationCommands(command: Argv): Argv {
     })
     .command({
       command: 'status',
-      describe: 'Show role, epoch, log number and how the standby follows',
+      describe: 'Show the role, how the standby follows, and whether every chunk has its replicas',
       builder: (one) => one.options({ dir, json }),
       handler: (argv) => status(argv.dir, argv.json),
     })
@@ -239,7 +257,7 @@ await runMain('dfs-metadata', async () => {
     })
     .command({
       command: 'server',
-      describe: 'List and revoke chunkservers',
+      describe: 'List, drain, remove and revoke chunkservers',
       builder: serverCommands,
       handler: () => undefined,
     })

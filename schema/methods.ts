@@ -30,6 +30,8 @@ const LOG_PAYLOAD = 64 * LARGE
 const DEADLINE_MS = 10_000
 /** A chunk over a slow line: 64 MiB at 1 MB/s, and its sync. */
 const CHUNK_DEADLINE_MS = 90_000
+/** A chunk that is copied at a bounded rate: two of 64 MiB at once at 1 MiB/s, with some to spare. */
+const COPY_DEADLINE_MS = 300_000
 
 type Bounds = Partial<Omit<Method<unknown, unknown>, 'id' | 'name' | 'request' | 'response'>>
 
@@ -190,6 +192,14 @@ export const methods = {
     { deadlineMs: 3_000 },
   ),
 
+  /** Served by chunkservers, to the metadata server. Their deadlines are for slow disks and lines. */
+  copyChunk: method(120, 'copyChunk', cluster.CopyChunkRequest, cluster.CopyChunkResponse, {
+    deadlineMs: COPY_DEADLINE_MS,
+  }),
+  checkChunks: method(121, 'checkChunks', cluster.CheckChunksRequest, cluster.CheckChunksResponse, {
+    deadlineMs: COPY_DEADLINE_MS,
+  }),
+
   writeChunk: method(200, 'writeChunk', chunk.WriteChunkRequest, chunk.WriteChunkResponse, {
     uploadBytesMax: SEALED_CHUNK,
     deadlineMs: CHUNK_DEADLINE_MS,
@@ -198,6 +208,13 @@ export const methods = {
   readChunk: method(201, 'readChunk', chunk.ReadChunkRequest, chunk.ReadChunkResponse, {
     downloadBytesMax: SEALED_CHUNK,
     deadlineMs: CHUNK_DEADLINE_MS,
+    urgency: 'bulk',
+  }),
+
+  /** Served by chunkservers, to chunkservers. */
+  fetchChunk: method(202, 'fetchChunk', chunk.FetchChunkRequest, chunk.FetchChunkResponse, {
+    downloadBytesMax: SEALED_CHUNK,
+    deadlineMs: COPY_DEADLINE_MS,
     urgency: 'bulk',
   }),
 
@@ -231,4 +248,9 @@ export const methods = {
     meta.ReleaseUnknownRequest,
     meta.ReleaseUnknownResponse,
   ),
+  repairStatus: method(320, 'repairStatus', meta.RepairStatusRequest, meta.RepairStatusResponse),
+  drainServer: method(321, 'drainServer', meta.DrainServerRequest, meta.Empty),
+  removeServer: method(322, 'removeServer', meta.RemoveServerRequest, meta.Empty, {
+    deadlineMs: 300_000,
+  }),
 } as const

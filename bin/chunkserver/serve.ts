@@ -41,6 +41,11 @@ export const serveOptions = {
     default: '8M',
     describe: 'Bytes a second read to find damage; 0 for none',
   },
+  'copy-rate': {
+    type: 'string',
+    default: '32M',
+    describe: 'Bytes a second received to replace replicas lost elsewhere; 1M at least',
+  },
   'log-level': { choices: logLevels, default: 'info' as LogLevel, describe: 'Least level logged' },
 } as const
 
@@ -54,6 +59,7 @@ export interface ServeArguments {
   readonly tokenFile: string | undefined
   readonly reserve: string | undefined
   readonly scrubRate: string
+  readonly copyRate: string
   readonly logLevel: LogLevel
 }
 
@@ -70,6 +76,10 @@ export async function serve(options: ServeArguments): Promise<void> {
   }
   const reserveBytes = options.reserve === undefined ? undefined : parseSize(options.reserve)
   const scrubBytesPerSecond = parseSize(options.scrubRate)
+  const copyBytesPerSecond = parseSize(options.copyRate)
+  if (copyBytesPerSecond < bounds.copyBytesPerSecondMin) {
+    throw new DfsError('invalidArgument', `--copy-rate ${options.copyRate}: it is 1M at least`)
+  }
   const listen = requireAddress('listen', options.listen)
   const advertise =
     options.advertise === undefined ? undefined : requireAddress('advertise', options.advertise)
@@ -91,6 +101,7 @@ export async function serve(options: ServeArguments): Promise<void> {
       advertiseHosts: hostsOf(options, listen),
       reserveBytes,
       scrubBytesPerSecond,
+      copyBytesPerSecond,
       log,
     })
     process.stdout.write(`listening on ${server.address}\n`)

@@ -231,7 +231,7 @@ async function waitForServers(paths: ClusterPaths, state: ClusterState, log: Log
     const end = Date.now() + SERVERS_ALIVE_MS
     for (;;) {
       const { servers } = await client.session.read(methods.clusterStatus, {})
-      const alive = servers.filter((server) => server.state !== 'dead').length
+      const alive = servers.filter(({ state: is }) => is !== 'silent' && is !== 'lost').length
       if (alive >= state.chunkservers) return
       if (Date.now() > end) {
         throw new DfsError(

@@ -55,7 +55,7 @@ function asText(user: string, cluster: ClusterStatusResponse, store: StatfsRespo
       `chunkserver-${server.id}`,
       server.rack,
       server.addresses.join(' '),
-      server.state === 'dead' ? `dead for ${age.toFixed(0)} s` : server.state,
+      AWAY.has(server.state) ? `${server.state} for ${age.toFixed(0)} s` : server.state,
       formatSize(server.usedBytes),
       formatSize(server.freeBytes),
       server.chunks,
@@ -66,8 +66,22 @@ function asText(user: string, cluster: ClusterStatusResponse, store: StatfsRespo
   return [
     `cluster ${Buffer.from(cluster.cluster).toString('hex')}, dfs ${cluster.version}, up since ${new Date(Number(cluster.started / 1_000_000n)).toISOString()}`,
     `${cluster.replicas} replicas of each chunk; a write needs ${cluster.writeQuorum}`,
+    ...repairLines(cluster),
     `${cluster.inodes} inodes, ${cluster.chunks} chunks, ${cluster.users} users`,
     `${user}: ${formatSize(store.usedBytes)}${quota}; ${formatSize(store.freeBytes)} free`,
     table.toString(),
   ].join('\n')
+}
+
+const AWAY: ReadonlySet<string> = new Set(['silent', 'lost'])
+
+function repairLines({ underReplicated, lostChunks, copying }: ClusterStatusResponse): string[] {
+  const lines: string[] = []
+  if (underReplicated > 0) {
+    lines.push(`${underReplicated} chunks lack replicas; ${copying} copies are being made`)
+  }
+  if (lostChunks > 0) {
+    lines.push(`${lostChunks} chunks cannot be read: no chunkserver that has them is there`)
+  }
+  return lines
 }

@@ -10,6 +10,7 @@ import { formatCredential, type CredentialKind } from '../../schema/wire/credent
 import { DfsError } from '../../schema/wire/status.ts'
 import { clusterPaths, readAddresses, readIdentity } from '../../server/metadata/cluster-files.ts'
 import { METADATA_NAME } from '../../server/metadata/peer-names.ts'
+import { parseSeconds } from '../runtime/duration.ts'
 import { createLog } from '../runtime/log.ts'
 import { formatSize, parseSize } from '../runtime/size.ts'
 
@@ -20,7 +21,7 @@ export async function addUser(
   { quota, valid }: { quota: string | undefined; valid: string },
 ): Promise<void> {
   const quotaBytes = quota === undefined ? 0 : parseSize(quota)
-  const request = { user, quotaBytes, validSeconds: seconds(valid) }
+  const request = { user, quotaBytes, validSeconds: parseSeconds(valid) }
   const { invitation } = await ask(dir, methods.addUser, request)
   await printCredential(dir, 'invitation', invitation)
 }
@@ -76,19 +77,34 @@ export async function listServers(dir: string, json: boolean): Promise<void> {
   }
 }
 
+/** Empties a chunkserver that is to leave, or lets it stay. */
+export async function drainServer(dir: string, server: number, drain: boolean): Promise<void> {
+  checkServer(server)
+  await ask(dir, methods.drainServer, { server, drain })
+}
+
+/** Forgets a chunkserver that has nothing any more. */
+export async function removeServer(dir: string, server: number): Promise<void> {
+  checkServer(server)
+  await ask(dir, methods.removeServer, { server })
+}
+
 /** Takes a chunkserver its standing, for good. */
 export async function revokeServer(dir: string, server: number, force: boolean): Promise<void> {
-  if (!Number.isInteger(server) || server < 1) {
-    throw new DfsError('invalidArgument', 'a chunkserver is a number; see server list')
-  }
+  checkServer(server)
   const { lost } = await ask(dir, methods.revokeServer, { server, force })
   const more = lost === 0 ? '' : `; ${lost} chunks have no replica on a living server`
   process.stderr.write(`chunkserver ${server} is revoked${more}\n`)
 }
 
+function checkServer(server: number): void {
+  if (Number.isInteger(server) && server > 0) return
+  throw new DfsError('invalidArgument', 'a chunkserver is a number; see server list')
+}
+
 /** Makes a join token for a chunkserver or a standby; prints it. `valid` such as 90s, 30m, 1h, 7d. */
 export async function joinToken(dir: string, valid: string, standby: boolean): Promise<void> {
-  const request = { validSeconds: seconds(valid), standby }
+  const request = { validSeconds: parseSeconds(valid), standby }
   const { secret } = await ask(dir, methods.createJoinToken, request)
   await printCredential(dir, 'join', secret)
 }
@@ -132,16 +148,4 @@ export async function withServer<R>(dir: string, work: (peer: Peer) => Promise<R
     await peer.close()
     await dialer.close()
   }
-}
-
-const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }
-
-/** Seconds of a text such as 90s, 30m, 1h, 7d. Throws `invalidArgument`. */
-export function seconds(text: string): number {
-  const match = /^(\d+)([smhd])$/u.exec(text)
-  const unit = UNIT_SECONDS[match?.[2] ?? '']
-  if (match === null || unit === undefined) {
-    throw new DfsError('invalidArgument', `"${text}" is not a time; write 90s, 30m, 1h or 7d`)
-  }
-  return Number(match[1]) * unit
 }

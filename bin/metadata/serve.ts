@@ -4,6 +4,7 @@
 import { networkInterfaces } from 'node:os'
 import type { Log } from '../../schema/rpc/api.ts'
 import { startMetadataServer } from '../../server/metadata/start.ts'
+import { parseSeconds } from '../runtime/duration.ts'
 import { createLog, logLevels, type LogLevel } from '../runtime/log.ts'
 
 /** Options of `serve`, for yargs. */
@@ -15,6 +16,11 @@ export const serveOptions = {
     array: true,
     describe: 'HOST:PORT under which others reach this server, for invitations and tokens',
   },
+  'lost-after': {
+    type: 'string',
+    default: '10m',
+    describe: 'Silence of a chunkserver after which its chunks are copied elsewhere, such as 10m',
+  },
   'log-level': { choices: logLevels, default: 'info' as LogLevel, describe: 'Least level logged' },
 } as const
 
@@ -22,6 +28,7 @@ export interface ServeArguments {
   readonly dir: string
   readonly listen: string
   readonly advertise: readonly string[] | undefined
+  readonly lostAfter: string
   readonly logLevel: LogLevel
 }
 
@@ -30,14 +37,15 @@ const ADVERTISED_MAX = 8
 
 /** Serves; returns after a graceful stop. Throws what made it impossible. */
 export async function serve(options: ServeArguments): Promise<void> {
+  const lostAfterMs = parseSeconds(options.lostAfter) * 1_000
   const log = createLog('dfs-metadata', { level: options.logLevel })
-  await serveUntil(stopSignal(log), options, log)
+  await serveUntil(stopSignal(log), { ...options, lostAfterMs }, log)
 }
 
 /** As {@link serve}, until `stopped` resolves. */
 export async function serveUntil(
   stopped: Promise<undefined>,
-  options: ServeArguments,
+  options: Omit<ServeArguments, 'lostAfter'> & { readonly lostAfterMs: number },
   log: Log,
 ): Promise<void> {
   let fail: (error: Error) => void = () => undefined
@@ -47,6 +55,7 @@ export async function serveUntil(
     listen: options.listen,
     advertise: (bound) => options.advertise ?? reachableAt(bound),
     log,
+    lostAfterMs: options.lostAfterMs,
     onFailure: (error) => fail(error instanceof Error ? error : new Error(String(error))),
   })
   process.stdout.write(`listening on ${server.address}\n`)

@@ -9,8 +9,8 @@ import { DfsError } from '../../schema/wire/status.ts'
 import { clusterPaths } from '../../server/metadata/cluster-files.ts'
 import { startStandby } from '../../server/metadata/standby/standby.ts'
 import { joinAsStandby } from '../../server/metadata/standby/standby-files.ts'
+import { parseSeconds } from '../runtime/duration.ts'
 import { createLog } from '../runtime/log.ts'
-import { seconds } from './operator.ts'
 import { reachableAt, serveOptions, serveUntil, stopSignal, type ServeArguments } from './serve.ts'
 
 /** Options of `standby`, for yargs. */
@@ -50,6 +50,8 @@ export async function standby(options: StandbyArguments): Promise<void> {
   if (fallback !== undefined && !sync) {
     throw new DfsError('invalidArgument', '--fallback says when to give up --sync; give both')
   }
+  // For the time after a promotion; what is wrong with it is told now.
+  const lostAfterMs = parseSeconds(options.lostAfter) * 1_000
   const log = createLog('dfs-metadata', { level: options.logLevel })
   const stopped = stopSignal(log)
   let fail: (error: unknown) => void = () => undefined
@@ -61,7 +63,7 @@ export async function standby(options: StandbyArguments): Promise<void> {
       dir,
       of,
       sync,
-      fallbackMs: fallback === undefined ? 0 : seconds(fallback) * 1_000,
+      fallbackMs: fallback === undefined ? 0 : parseSeconds(fallback) * 1_000,
       listen: options.listen,
       advertise: (bound) => options.advertise ?? reachableAt(bound),
       dialer,
@@ -74,7 +76,7 @@ export async function standby(options: StandbyArguments): Promise<void> {
     await server.stop()
     if (end === undefined) return
     await dialer.close()
-    await serveUntil(stopped, { ...options, listen: server.address }, log)
+    await serveUntil(stopped, { ...options, listen: server.address, lostAfterMs }, log)
   } finally {
     await dialer.close()
   }

@@ -30,17 +30,22 @@ export const ChunkDamage: Codec<ChunkDamage> = codec('ChunkDamage', putChunkDama
 
 export interface ChunkIndexFormat {
   version: number
+  /** Random, made with the index. */
+  store: Uint8Array
 }
 
 export function putChunkIndexFormat(b: Encoder, v: ChunkIndexFormat): number {
-  b.startObject(1)
+  const store = b.bytes(v.store)
+  b.startObject(2)
   b.addFieldInt32(0, v.version, 0)
+  b.addFieldOffset(1, store, 0)
   return b.endObject()
 }
 
 export function getChunkIndexFormat(r: Reader, t: number): ChunkIndexFormat {
   return {
     version: r.u32Field(t, 0),
+    store: r.byteVector(r.field(t, 1)),
   }
 }
 

@@ -6,6 +6,56 @@ import { codec, type Encoder, type Reader } from '../wire/flatbuffer.ts'
 import type { Codec } from '../wire/codec.ts'
 import { type ServerAddress, getServerAddress, putServerAddress } from './common.ts'
 
+/** Between chunkservers: a whole chunk, for a new replica. Payload: all sealed blocks. */
+export interface FetchChunkRequest {
+  chunk: number
+  ticket: Uint8Array
+}
+
+export function putFetchChunkRequest(b: Encoder, v: FetchChunkRequest): number {
+  const ticket = b.bytes(v.ticket)
+  b.startObject(2)
+  b.addFieldU64(0, v.chunk, 0)
+  b.addFieldOffset(1, ticket, 0)
+  return b.endObject()
+}
+
+export function getFetchChunkRequest(r: Reader, t: number): FetchChunkRequest {
+  return {
+    chunk: r.u64Field(t, 0),
+    ticket: r.byteVector(r.field(t, 1)),
+  }
+}
+
+export const FetchChunkRequest: Codec<FetchChunkRequest> = codec('FetchChunkRequest', putFetchChunkRequest, getFetchChunkRequest)
+
+export interface FetchChunkResponse {
+  header: Uint8Array
+  sealedBytes: number
+  /** CRC-32 of each sealed block as it was when the chunk was written, u32 little-endian. */
+  checksums: Uint8Array
+}
+
+export function putFetchChunkResponse(b: Encoder, v: FetchChunkResponse): number {
+  const header = b.bytes(v.header)
+  const checksums = b.bytes(v.checksums)
+  b.startObject(3)
+  b.addFieldInt32(1, v.sealedBytes, 0)
+  b.addFieldOffset(0, header, 0)
+  b.addFieldOffset(2, checksums, 0)
+  return b.endObject()
+}
+
+export function getFetchChunkResponse(r: Reader, t: number): FetchChunkResponse {
+  return {
+    header: r.byteVector(r.field(t, 0)),
+    sealedBytes: r.u32Field(t, 1),
+    checksums: r.byteVector(r.field(t, 2)),
+  }
+}
+
+export const FetchChunkResponse: Codec<FetchChunkResponse> = codec('FetchChunkResponse', putFetchChunkResponse, getFetchChunkResponse)
+
 /** Payload: the sealed blocks from `first_block` on. */
 export interface ReadChunkRequest {
   chunk: number

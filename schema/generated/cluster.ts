@@ -4,6 +4,105 @@
 /* eslint-disable */
 import { codec, type Encoder, type Reader } from '../wire/flatbuffer.ts'
 import type { Codec } from '../wire/codec.ts'
+import { type ServerAddress, getServerAddress, putServerAddress } from './common.ts'
+
+/** Which of these chunks are not here, or damaged? */
+export interface CheckChunksRequest {
+  chunks: number[]
+  /** Read them from end to end; else only the index is asked. */
+  verify: boolean
+}
+
+export function putCheckChunksRequest(b: Encoder, v: CheckChunksRequest): number {
+  const chunks = b.numbers64(v.chunks)
+  b.startObject(2)
+  b.addFieldInt8(1, v.verify ? 1 : 0, 0)
+  b.addFieldOffset(0, chunks, 0)
+  return b.endObject()
+}
+
+export function getCheckChunksRequest(r: Reader, t: number): CheckChunksRequest {
+  return {
+    chunks: r.numbers64(r.field(t, 0)),
+    verify: r.boolField(t, 1),
+  }
+}
+
+export const CheckChunksRequest: Codec<CheckChunksRequest> = codec('CheckChunksRequest', putCheckChunksRequest, getCheckChunksRequest)
+
+export interface CheckChunksResponse {
+  bad: number[]
+}
+
+export function putCheckChunksResponse(b: Encoder, v: CheckChunksResponse): number {
+  const bad = b.numbers64(v.bad)
+  b.startObject(1)
+  b.addFieldOffset(0, bad, 0)
+  return b.endObject()
+}
+
+export function getCheckChunksResponse(r: Reader, t: number): CheckChunksResponse {
+  return {
+    bad: r.numbers64(r.field(t, 0)),
+  }
+}
+
+export const CheckChunksResponse: Codec<CheckChunksResponse> = codec('CheckChunksResponse', putCheckChunksResponse, getCheckChunksResponse)
+
+/** Get a chunk from another chunkserver and keep it; a damaged copy here is replaced. */
+export interface CopyChunkRequest {
+  chunk: number
+  /** To read it at the source. */
+  ticket: Uint8Array
+  source: ServerAddress
+}
+
+export function putCopyChunkRequest(b: Encoder, v: CopyChunkRequest): number {
+  const ticket = b.bytes(v.ticket)
+  const source = putServerAddress(b, v.source)
+  b.startObject(3)
+  b.addFieldU64(0, v.chunk, 0)
+  b.addFieldOffset(1, ticket, 0)
+  b.addFieldOffset(2, source, 0)
+  return b.endObject()
+}
+
+export function getCopyChunkRequest(r: Reader, t: number): CopyChunkRequest {
+  return {
+    chunk: r.u64Field(t, 0),
+    ticket: r.byteVector(r.field(t, 1)),
+    source: r.required(r.field(t, 2), getServerAddress),
+  }
+}
+
+export const CopyChunkRequest: Codec<CopyChunkRequest> = codec('CopyChunkRequest', putCopyChunkRequest, getCopyChunkRequest)
+
+export interface CopyChunkResponse {
+  /** Sealed bytes that are durable here now; 0 when the source failed. */
+  sealedBytes: number
+  /** Status number with which the source failed, and why; 0 when it did not. */
+  sourceStatus: number
+  detail: string
+}
+
+export function putCopyChunkResponse(b: Encoder, v: CopyChunkResponse): number {
+  const detail = b.text(v.detail)
+  b.startObject(3)
+  b.addFieldInt32(0, v.sealedBytes, 0)
+  b.addFieldInt16(1, v.sourceStatus, 0)
+  b.addFieldOffset(2, detail, 0)
+  return b.endObject()
+}
+
+export function getCopyChunkResponse(r: Reader, t: number): CopyChunkResponse {
+  return {
+    sealedBytes: r.u32Field(t, 0),
+    sourceStatus: r.u16Field(t, 1),
+    detail: r.text(r.field(t, 2)),
+  }
+}
+
+export const CopyChunkResponse: Codec<CopyChunkResponse> = codec('CopyChunkResponse', putCopyChunkResponse, getCopyChunkResponse)
 
 export interface HeartbeatRequest {
   usedBytes: number
@@ -155,13 +254,16 @@ export interface RegisterRequest {
   /** The highest epoch that a metadata server has proven to it. */
   epoch: number
   epochProof: Uint8Array
+  /** Random id of its store, made with it: with another one than before, what it had may be gone. */
+  store: Uint8Array
 }
 
 export function putRegisterRequest(b: Encoder, v: RegisterRequest): number {
   const rack = b.text(v.rack)
   const addresses = b.texts(v.addresses)
   const epochProof = b.bytes(v.epochProof)
-  b.startObject(7)
+  const store = b.bytes(v.store)
+  b.startObject(8)
   b.addFieldU64(2, v.totalBytes, 0)
   b.addFieldU64(3, v.freeBytes, 0)
   b.addFieldU64(4, v.chunks, 0)
@@ -169,6 +271,7 @@ export function putRegisterRequest(b: Encoder, v: RegisterRequest): number {
   b.addFieldOffset(0, rack, 0)
   b.addFieldOffset(1, addresses, 0)
   b.addFieldOffset(6, epochProof, 0)
+  b.addFieldOffset(7, store, 0)
   return b.endObject()
 }
 
@@ -181,6 +284,7 @@ export function getRegisterRequest(r: Reader, t: number): RegisterRequest {
     chunks: r.u64Field(t, 4),
     epoch: r.u64Field(t, 5),
     epochProof: r.byteVector(r.field(t, 6)),
+    store: r.byteVector(r.field(t, 7)),
   }
 }
 

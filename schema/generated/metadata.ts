@@ -366,19 +366,27 @@ export interface ClusterStatusResponse {
   chunks: number
   replicas: number
   writeQuorum: number
+  /** Chunks with fewer replicas than that; among them those without any on a server that is there. */
+  underReplicated: number
+  lostChunks: number
+  /** Replicas being made. */
+  copying: number
 }
 
 export function putClusterStatusResponse(b: Encoder, v: ClusterStatusResponse): number {
   const cluster = b.bytes(v.cluster)
   const version = b.text(v.version)
   const servers = b.tables(v.servers, putServerStatus)
-  b.startObject(9)
+  b.startObject(12)
   b.addFieldInt64(2, v.started, 0n)
   b.addFieldU64(4, v.users, 0)
   b.addFieldU64(5, v.inodes, 0)
   b.addFieldU64(6, v.chunks, 0)
   b.addFieldInt32(7, v.replicas, 0)
   b.addFieldInt32(8, v.writeQuorum, 0)
+  b.addFieldU64(9, v.underReplicated, 0)
+  b.addFieldU64(10, v.lostChunks, 0)
+  b.addFieldInt32(11, v.copying, 0)
   b.addFieldOffset(0, cluster, 0)
   b.addFieldOffset(1, version, 0)
   b.addFieldOffset(3, servers, 0)
@@ -396,6 +404,9 @@ export function getClusterStatusResponse(r: Reader, t: number): ClusterStatusRes
     chunks: r.u64Field(t, 6),
     replicas: r.u32Field(t, 7),
     writeQuorum: r.u32Field(t, 8),
+    underReplicated: r.u64Field(t, 9),
+    lostChunks: r.u64Field(t, 10),
+    copying: r.u32Field(t, 11),
   }
 }
 
@@ -614,6 +625,28 @@ export function getDisableUserRequest(r: Reader, t: number): DisableUserRequest 
 }
 
 export const DisableUserRequest: Codec<DisableUserRequest> = codec('DisableUserRequest', putDisableUserRequest, getDisableUserRequest)
+
+/** Empties a chunkserver that is to leave; or undoes that. */
+export interface DrainServerRequest {
+  server: number
+  drain: boolean
+}
+
+export function putDrainServerRequest(b: Encoder, v: DrainServerRequest): number {
+  b.startObject(2)
+  b.addFieldInt32(0, v.server, 0)
+  b.addFieldInt8(1, v.drain ? 1 : 0, 0)
+  return b.endObject()
+}
+
+export function getDrainServerRequest(r: Reader, t: number): DrainServerRequest {
+  return {
+    server: r.u32Field(t, 0),
+    drain: r.boolField(t, 1),
+  }
+}
+
+export const DrainServerRequest: Codec<DrainServerRequest> = codec('DrainServerRequest', putDrainServerRequest, getDrainServerRequest)
 
 export interface Empty {
 }
@@ -1607,6 +1640,25 @@ export function getReleaseUnknownResponse(r: Reader, t: number): ReleaseUnknownR
 
 export const ReleaseUnknownResponse: Codec<ReleaseUnknownResponse> = codec('ReleaseUnknownResponse', putReleaseUnknownResponse, getReleaseUnknownResponse)
 
+/** Forgets a chunkserver that has nothing any more. */
+export interface RemoveServerRequest {
+  server: number
+}
+
+export function putRemoveServerRequest(b: Encoder, v: RemoveServerRequest): number {
+  b.startObject(1)
+  b.addFieldInt32(0, v.server, 0)
+  return b.endObject()
+}
+
+export function getRemoveServerRequest(r: Reader, t: number): RemoveServerRequest {
+  return {
+    server: r.u32Field(t, 0),
+  }
+}
+
+export const RemoveServerRequest: Codec<RemoveServerRequest> = codec('RemoveServerRequest', putRemoveServerRequest, getRemoveServerRequest)
+
 export interface RenameRequest {
   operation: Operation
   fromParent: number
@@ -1687,6 +1739,69 @@ export function getRenameResponse(r: Reader, t: number): RenameResponse {
 }
 
 export const RenameResponse: Codec<RenameResponse> = codec('RenameResponse', putRenameResponse, getRenameResponse)
+
+export interface RepairStatusRequest {
+}
+
+export function putRepairStatusRequest(b: Encoder, _v: RepairStatusRequest): number {
+  b.startObject(0)
+  return b.endObject()
+}
+
+export function getRepairStatusRequest(r: Reader, _t: number): RepairStatusRequest {
+  r.spend(0)
+  return {
+
+  }
+}
+
+export const RepairStatusRequest: Codec<RepairStatusRequest> = codec('RepairStatusRequest', putRepairStatusRequest, getRepairStatusRequest)
+
+export interface RepairStatusResponse {
+  /** Chunks that wait for replicas, by how many they still have: 0, 1, 2, ... */
+  waiting: number[]
+  copying: number
+  /** Since the server started. */
+  copied: number
+  copiedBytes: number
+  failed: number
+  /** Chunkservers whose chunks are being looked through. */
+  lookingThrough: number[]
+  /** Files with chunks that have no replica left, the first of them, and whether there are more. */
+  lostInodes: number[]
+  moreLostInodes: boolean
+}
+
+export function putRepairStatusResponse(b: Encoder, v: RepairStatusResponse): number {
+  const waiting = b.numbers64(v.waiting)
+  const lookingThrough = b.numbers32(v.lookingThrough)
+  const lostInodes = b.numbers64(v.lostInodes)
+  b.startObject(8)
+  b.addFieldInt32(1, v.copying, 0)
+  b.addFieldU64(2, v.copied, 0)
+  b.addFieldU64(3, v.copiedBytes, 0)
+  b.addFieldU64(4, v.failed, 0)
+  b.addFieldInt8(7, v.moreLostInodes ? 1 : 0, 0)
+  b.addFieldOffset(0, waiting, 0)
+  b.addFieldOffset(5, lookingThrough, 0)
+  b.addFieldOffset(6, lostInodes, 0)
+  return b.endObject()
+}
+
+export function getRepairStatusResponse(r: Reader, t: number): RepairStatusResponse {
+  return {
+    waiting: r.numbers64(r.field(t, 0)),
+    copying: r.u32Field(t, 1),
+    copied: r.u64Field(t, 2),
+    copiedBytes: r.u64Field(t, 3),
+    failed: r.u64Field(t, 4),
+    lookingThrough: r.numbers32(r.field(t, 5)),
+    lostInodes: r.numbers64(r.field(t, 6)),
+    moreLostInodes: r.boolField(t, 7),
+  }
+}
+
+export const RepairStatusResponse: Codec<RepairStatusResponse> = codec('RepairStatusResponse', putRepairStatusResponse, getRepairStatusResponse)
 
 /** A replica that could not be read or did not verify. */
 export interface ReportChunkRequest {
@@ -1922,7 +2037,10 @@ export interface ServerStatus {
   id: number
   rack: string
   addresses: string[]
-  /** alive, dead (no heartbeat), full, revoked. */
+  /**
+   * alive; full; silent (no heartbeat); lost (silent for long: its replicas count no more); draining
+   * (its chunks are being copied away) and drained; revoked.
+   */
   state: string
   usedBytes: number
   freeBytes: number

@@ -219,15 +219,22 @@ export interface PlacedChunkRecord {
   windows: number
   servers: number[]
   inode: number
+  /** Of `servers`: those whose copy is damaged or gone. */
+  damaged: number[]
+  /** 0: there are enough replicas. Else it is queued for repair under this number less one. */
+  repair: number
 }
 
 export function putPlacedChunkRecord(b: Encoder, v: PlacedChunkRecord): number {
   const servers = b.numbers32(v.servers)
-  b.startObject(4)
+  const damaged = b.numbers32(v.damaged)
+  b.startObject(6)
   b.addFieldInt32(0, v.length, 0)
   b.addFieldInt32(1, v.windows, 0)
   b.addFieldU64(3, v.inode, 0)
+  b.addFieldInt8(5, v.repair, 0)
   b.addFieldOffset(2, servers, 0)
+  b.addFieldOffset(4, damaged, 0)
   return b.endObject()
 }
 
@@ -237,6 +244,8 @@ export function getPlacedChunkRecord(r: Reader, t: number): PlacedChunkRecord {
     windows: r.u32Field(t, 1),
     servers: r.numbers32(r.field(t, 2)),
     inode: r.u64Field(t, 3),
+    damaged: r.numbers32(r.field(t, 4)),
+    repair: r.u8Field(t, 5),
   }
 }
 
@@ -303,18 +312,28 @@ export interface ServerRecord {
   totalBytes: number
   /** Its certificate is good no more, by the operator's word. */
   revoked: boolean
+  /** Silent for so long that its replicas count no more, until it registers again. */
+  lost: boolean
+  /** To be taken out of the cluster, by the operator's word: its chunks are copied away. */
+  draining: boolean
+  /** The store that it registered with, once that was seen to hold what it should; else empty. */
+  store: Uint8Array
 }
 
 export function putServerRecord(b: Encoder, v: ServerRecord): number {
   const rack = b.text(v.rack)
   const addresses = b.texts(v.addresses)
-  b.startObject(6)
+  const store = b.bytes(v.store)
+  b.startObject(9)
   b.addFieldInt32(0, v.id, 0)
   b.addFieldInt64(3, v.joined, 0n)
   b.addFieldU64(4, v.totalBytes, 0)
   b.addFieldInt8(5, v.revoked ? 1 : 0, 0)
+  b.addFieldInt8(6, v.lost ? 1 : 0, 0)
+  b.addFieldInt8(7, v.draining ? 1 : 0, 0)
   b.addFieldOffset(1, rack, 0)
   b.addFieldOffset(2, addresses, 0)
+  b.addFieldOffset(8, store, 0)
   return b.endObject()
 }
 
@@ -326,6 +345,9 @@ export function getServerRecord(r: Reader, t: number): ServerRecord {
     joined: r.i64Field(t, 3),
     totalBytes: r.u64Field(t, 4),
     revoked: r.boolField(t, 5),
+    lost: r.boolField(t, 6),
+    draining: r.boolField(t, 7),
+    store: r.byteVector(r.field(t, 8)),
   }
 }
 

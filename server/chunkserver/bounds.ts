@@ -98,6 +98,18 @@ export const bounds = {
   spaceEveryBytes: 8 * MIB,
   /** Bytes a second that scrubbing reads unless told otherwise. */
   scrubBytesPerSecond: 8 * MIB,
+  /** Replicas that are made here at once for the metadata server. */
+  copiesMax: 4,
+  /** Least bytes a second that those replicas may arrive with together. */
+  copyBytesPerSecondMin: MIB,
+  /** Milliseconds to reach the source of a copy, and that it may send nothing. */
+  copyConnectMs: 5_000,
+  copyStallMs: 20_000,
+  /** Chunks that the metadata server may ask for in one request: in the index, and by reading them. */
+  checkedChunksMax: 1_000,
+  verifiedChunksMax: 16,
+  /** Such requests at once. */
+  checksMax: 4,
   /** Milliseconds between two records of where scrubbing is. */
   scrubSaveMs: 30_000,
   /** Milliseconds that a round of scrubbing takes at least, so that few chunks rest too. */

@@ -142,3 +142,18 @@ export function chunkOfFileName(name: string): number | undefined {
   const chunk = Number.parseInt(name, 16)
   return Number.isSafeInteger(chunk) ? chunk : undefined
 }
+
+/** Checksums of blocks as they travel: u32 little-endian, in order. */
+export function encodeChecksums(crcs: Uint32Array): Buffer {
+  const bytes = Buffer.allocUnsafe(crcs.length * CRC_BYTES)
+  for (let i = 0; i < crcs.length; i++) bytes.writeUInt32LE(crcs[i] ?? 0, i * CRC_BYTES)
+  return bytes
+}
+
+/** What {@link encodeChecksums} made; bytes that are no whole checksum are left out. */
+export function decodeChecksums(bytes: Uint8Array): Uint32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return Uint32Array.from({ length: Math.floor(bytes.length / CRC_BYTES) }, (_, i) =>
+    view.getUint32(i * CRC_BYTES, true),
+  )
+}

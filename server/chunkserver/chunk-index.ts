@@ -2,6 +2,7 @@
  * The index of stored chunks, in RocksDB: which are here, which of them nobody has confirmed, which
  * are damaged, and the bytes of small ones. Changes are durable when their promise resolves.
  */
+import { randomBytes } from 'node:crypto'
 import {
   ChunkDamage,
   ChunkIndexFormat,
@@ -16,6 +17,8 @@ import { GroupCommitter } from './group-committer.ts'
 import { chunkOfKey, keys, writtenMsOfKey } from './index-keys.ts'
 
 const FORMAT_VERSION = 1
+/** Bytes of the id that an index gets when it is made. */
+const STORE_ID_BYTES = 16
 /** Bytes of RocksDB's caches: records are small and the bytes of chunks are better cached by the system. */
 const CACHE_BYTES = 64 * 1_048_576
 const WRITE_BUFFER_BYTES = 32 * 1_048_576
@@ -27,10 +30,13 @@ export interface IndexedChunk extends ChunkRecord {
 }
 
 export class ChunkIndex {
+  /** Random, made with the index: an index with another id knows nothing of what was here. */
+  readonly id: Uint8Array
   readonly #store: OrderedStore
   readonly #committer: GroupCommitter
 
-  private constructor(store: OrderedStore, committer: GroupCommitter) {
+  private constructor(id: Uint8Array, store: OrderedStore, committer: GroupCommitter) {
+    this.id = id
     this.#store = store
     this.#committer = committer
   }
@@ -46,9 +52,10 @@ export class ChunkIndex {
       compression: false,
     })
     try {
-      await checkFormat(store, directory)
+      const id = await checkFormat(store, directory)
       const value = await loadTotals(store)
       return new ChunkIndex(
+        id,
         store,
         new GroupCommitter(store, { key: keys.totals, value }, onFailure),
       )
@@ -87,6 +94,28 @@ export class ChunkIndex {
   replaceCorrupt(chunk: number, record: ChunkRecord): Promise<void> {
     this.#committer.distrustTotals()
     return this.add(chunk, record)
+  }
+
+  /**
+   * Puts a good copy in the place of a damaged one; `old` is the damaged one's record, undefined when
+   * it cannot be read; `payload` is for a small chunk.
+   */
+  replaceDamaged(
+    chunk: number,
+    old: ChunkRecord | undefined,
+    record: ChunkRecord,
+    payload: Buffer | undefined,
+  ): Promise<void> {
+    const changes: Change[] = [{ key: keys.damage(chunk), value: undefined }]
+    if (old === undefined) this.#committer.distrustTotals()
+    else changes.push({ key: keys.unconfirmed(old.writtenMs, chunk), value: undefined })
+    changes.push(
+      { key: keys.payload(chunk), value: payload },
+      { key: keys.record(chunk), value: ChunkRecord.encode(record) },
+      { key: keys.unconfirmed(record.writtenMs, chunk), value: EMPTY },
+    )
+    const bytes = old === undefined ? 0 : record.sealedBytes - old.sealedBytes
+    return this.#committer.commit(changes, { chunks: 0, bytes })
   }
 
   /** Removes a chunk; `record` is what is stored, undefined when it cannot be read. */
@@ -233,19 +262,21 @@ export class ChunkIndex {
 
 const EMPTY = Buffer.alloc(0)
 
-async function checkFormat(store: OrderedStore, directory: string): Promise<void> {
+/** Checks the format and returns the id of the index; a new one gets both. */
+async function checkFormat(store: OrderedStore, directory: string): Promise<Uint8Array> {
   const value = await store.get(keys.format)
-  if (value === undefined) {
-    const format = ChunkIndexFormat.encode({ version: FORMAT_VERSION })
-    await store.write([{ key: keys.format, value: format }], { sync: true })
-    return
+  const known = value === undefined ? undefined : ChunkIndexFormat.decode(value)
+  if (known !== undefined && known.version !== FORMAT_VERSION) {
+    throw new DfsError(
+      'versionMismatch',
+      `the index in ${directory} has format ${known.version}, this program knows ${FORMAT_VERSION}; run the version that wrote it`,
+    )
   }
-  const { version } = ChunkIndexFormat.decode(value)
-  if (version === FORMAT_VERSION) return
-  throw new DfsError(
-    'versionMismatch',
-    `the index in ${directory} has format ${version}, this program knows ${FORMAT_VERSION}; run the version that wrote it`,
-  )
+  if (known !== undefined && known.store.length > 0) return known.store
+  const id = randomBytes(STORE_ID_BYTES)
+  const format = ChunkIndexFormat.encode({ version: FORMAT_VERSION, store: id })
+  await store.write([{ key: keys.format, value: format }], { sync: true })
+  return id
 }
 
 /** The sums as recorded, or counted anew when the record is missing or damaged. */

@@ -33,6 +33,8 @@ export interface ChunkWriter {
 
 /** A chunk open for reading. `close` exactly once; a chunk deleted meanwhile stays readable. */
 export interface ChunkReader extends ChunkInfo {
+  /** CRC-32 of each sealed block, as it was when the chunk was written. */
+  readonly crcs: Uint32Array
   /**
    * Reads whole blocks from `first` on into `into`, which they must fit, and checks them. Returns the
    * bytes read. Throws `chunkCorrupt` when a block does not match its checksum (the chunk is then
@@ -50,6 +52,13 @@ export interface ChunkStore {
    * damaged, `diskFull`, `diskFailed`.
    */
   create(chunk: number, header: Uint8Array): Promise<ChunkWriter>
+  /**
+   * As {@link create}, but where the copy here is damaged the new one takes its place, all at once;
+   * until then the damaged one stays.
+   */
+  replace(chunk: number, header: Uint8Array): Promise<ChunkWriter>
+  /** Whether there is a copy that is not known to be damaged; its bytes are not looked at. */
+  holds(chunk: number): Promise<boolean>
   /** Throws `chunkMissing`, `chunkCorrupt`, `diskFailed`. */
   open(chunk: number): Promise<ChunkReader>
   /**

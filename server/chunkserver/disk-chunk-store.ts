@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import type { ChunkRecord, ChunkTotals } from '../../schema/generated/chunk-index.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
+import type { ChunkMeta } from './chunk-format.ts'
 import { ChunkFileWriter, chunkPath, type ChunkPaths } from './chunk-file-writer.ts'
 import { ChunkIndex } from './chunk-index.ts'
 import { FileChunkReader, SmallChunkReader, type OnDamage } from './chunk-readers.ts'
@@ -54,11 +55,7 @@ export class DiskChunkStore implements ChunkStore {
       createFile: (chunk) => ChunkFileWriter.create(paths, this.#directories, chunk),
       indexFile: ({ chunk, sealedBytes, writtenMs }) =>
         index.add(chunk, fileRecord(sealedBytes, writtenMs)),
-      storeSmall: ({ chunk, sealedBytes, writtenMs, header, crcs }, payload) => {
-        const crc = crcs[0] ?? 0
-        const record = { sealedBytes, writtenMs, damaged: false, small: true, header, crc }
-        return index.add(chunk, record, payload)
-      },
+      storeSmall: (meta, payload) => index.add(meta.chunk, smallRecord(meta), payload),
       done: (chunk) => this.release(chunk),
     }
   }
@@ -89,9 +86,7 @@ export class DiskChunkStore implements ChunkStore {
   }
 
   async create(chunk: number, header: Uint8Array): Promise<ChunkWriter> {
-    if (!this.claim(chunk)) {
-      throw new DfsError('tooManyRequests', `chunk ${chunk} is being written or deleted; repeat it`)
-    }
+    if (!this.claim(chunk)) throw busy(chunk)
     try {
       const record = await this.#record(chunk)
       if (record === undefined) return new NewChunkWriter(chunk, header, this.#sink)
@@ -104,6 +99,31 @@ export class DiskChunkStore implements ChunkStore {
       this.release(chunk)
       throw error
     }
+  }
+
+  async replace(chunk: number, header: Uint8Array): Promise<ChunkWriter> {
+    try {
+      return await this.create(chunk, header)
+    } catch (error) {
+      // A file that is missing was noted as damage just now.
+      const bad = error instanceof DfsError && /^chunk(Corrupt|Missing)$/.test(error.code)
+      if (!bad) throw error
+    }
+    if (!this.claim(chunk)) throw busy(chunk)
+    try {
+      const found = await this.#readable(chunk)
+      const old = found === 'corrupt' ? undefined : found
+      if (old !== undefined && !old.damaged) throw busy(chunk)
+      return new NewChunkWriter(chunk, header, this.#replacing(old))
+    } catch (error) {
+      this.release(chunk)
+      throw error
+    }
+  }
+
+  async holds(chunk: number): Promise<boolean> {
+    const record = await this.#readable(chunk)
+    return record !== undefined && record !== 'corrupt' && !record.damaged
   }
 
   async open(chunk: number): Promise<ChunkReader> {
@@ -175,6 +195,17 @@ export class DiskChunkStore implements ChunkStore {
   async close(): Promise<void> {
     this.#files.clear()
     await this.index.close()
+  }
+
+  /** Takes in what replaces a damaged copy; `old` is undefined when its record cannot be read. */
+  #replacing(old: ChunkRecord | undefined): ChunkSink {
+    return {
+      ...this.#sink,
+      indexFile: ({ chunk, sealedBytes, writtenMs }) =>
+        this.index.replaceDamaged(chunk, old, fileRecord(sealedBytes, writtenMs), undefined),
+      storeSmall: (meta, payload) =>
+        this.index.replaceDamaged(meta.chunk, old, smallRecord(meta), payload),
+    }
   }
 
   async #reader(
@@ -275,6 +306,13 @@ export class DiskChunkStore implements ChunkStore {
     if (record === undefined) return
     await this.index.remove(chunk, record === 'corrupt' ? undefined : record)
   }
+}
+
+const busy = (chunk: number): DfsError =>
+  new DfsError('tooManyRequests', `chunk ${chunk} is being written or deleted; repeat it`)
+
+function smallRecord({ sealedBytes, writtenMs, header, crcs }: ChunkMeta): ChunkRecord {
+  return { sealedBytes, writtenMs, damaged: false, small: true, header, crc: crcs[0] ?? 0 }
 }
 
 /** The record of a chunk in a file of its own. */

@@ -1,10 +1,16 @@
 /**
- * readChunk: sends whole sealed blocks of a chunk, each checked before it leaves.
+ * readChunk and fetchChunk: send whole sealed blocks of a chunk, each checked before it leaves; the
+ * first a range of them to a client, the second all of them to another chunkserver.
  *
  * The first piece is checked before the answer begins, so damage there is a clear `chunkCorrupt`;
  * damage further on breaks the stream off. A reader that takes nothing for `readStallMs` is given up.
  */
-import type { ReadChunkRequest, ReadChunkResponse } from '../../schema/generated/chunk.ts'
+import type {
+  FetchChunkRequest,
+  FetchChunkResponse,
+  ReadChunkRequest,
+  ReadChunkResponse,
+} from '../../schema/generated/chunk.ts'
 import type { ServerCall } from '../../schema/rpc/api.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
@@ -12,7 +18,7 @@ import { Rights } from '../ticket.ts'
 import { Admission } from './admission.ts'
 import { bounds } from './bounds.ts'
 import { BufferPool } from './buffer-pool.ts'
-import { blockCount } from './chunk-format.ts'
+import { blockCount, encodeChecksums } from './chunk-format.ts'
 import type { ChunkReader, ChunkStore } from './chunk-store.ts'
 import { InProgress } from './in-progress.ts'
 import type { TicketKeys } from './ticket-keys.ts'
@@ -20,6 +26,12 @@ import type { TicketKeys } from './ticket-keys.ts'
 const PIECE_BYTES = bounds.readPieceBlocks * limits.sealedBlockBytes
 
 type ReadCall = ServerCall & { respond(response: ReadChunkResponse): void }
+type FetchCall = ServerCall & { respond(response: FetchChunkResponse): void }
+
+/** Where blocks go: `answer` before the first of them. */
+interface Sink extends Pick<ServerCall, 'write' | 'connection' | 'signal'> {
+  answer(): void
+}
 
 interface BlockRange {
   readonly first: number
@@ -54,20 +66,55 @@ export class ChunkReads {
     }
   }
 
+  /** For a chunkserver that makes a replica; nobody else gets whole chunks like this. */
+  async serveFetch(request: FetchChunkRequest, call: FetchCall): Promise<undefined> {
+    if (!CHUNKSERVER_NAME.test(call.connection.peer.name ?? '')) {
+      throw new DfsError('forbidden', 'only a chunkserver of this cluster may ask this')
+    }
+    this.inProgress.enter()
+    try {
+      this.#tickets.verify(request.ticket, request.chunk, Rights.read)
+      await this.#send(request.chunk, wholeChunk, call, ({ header, sealedBytes, crcs }) =>
+        call.respond({ header, sealedBytes, checksums: encodeChecksums(crcs) }),
+      )
+    } finally {
+      this.inProgress.leave()
+    }
+  }
+
   async #serve(request: ReadChunkRequest, call: ReadCall): Promise<void> {
     this.#tickets.verify(request.ticket, request.chunk, Rights.read)
-    const reader = await this.#store.open(request.chunk)
+    const rangeIn = (reader: ChunkReader): BlockRange => rangeOf(request, reader)
+    await this.#send(request.chunk, rangeIn, call, ({ header, sealedBytes }) =>
+      call.respond({ header, sealedBytes }),
+    )
+  }
+
+  async #send(
+    chunk: number,
+    rangeIn: (reader: ChunkReader) => BlockRange,
+    call: ServerCall,
+    respond: (reader: ChunkReader) => void,
+  ): Promise<void> {
+    const { connection, signal } = call
+    const reader = await this.#store.open(chunk)
     try {
-      const range = rangeOf(request, reader)
+      const range = rangeIn(reader)
+      const sink: Sink = {
+        connection,
+        signal,
+        write: (bytes) => call.write(bytes),
+        answer: () => respond(reader),
+      }
       const pool = range.count === 1 ? this.#blocks : this.#pieces
       const buffers = range.count > bounds.readPieceBlocks ? bounds.transferBuffers : 1
       const held = pool.bytes * buffers
-      await this.#budget.acquire(held, call.connection, call.signal)
+      await this.#budget.acquire(held, connection, signal)
       try {
-        if (buffers === 1) await sendOnce(reader, range, call, pool)
-        else await sendPieces(reader, range, call, pool)
+        if (buffers === 1) await sendOnce(reader, range, sink, pool)
+        else await sendPieces(reader, range, sink, pool)
       } finally {
-        this.#budget.release(held, call.connection)
+        this.#budget.release(held, connection)
       }
     } finally {
       reader.close()
@@ -75,16 +122,23 @@ export class ChunkReads {
   }
 }
 
+const CHUNKSERVER_NAME = /^chunkserver-\d+\.dfs$/u
+
+const wholeChunk = ({ sealedBytes }: ChunkReader): BlockRange => ({
+  first: 0,
+  count: blockCount(sealedBytes),
+})
+
 async function sendOnce(
   reader: ChunkReader,
   { first, count }: BlockRange,
-  call: ReadCall,
+  sink: Sink,
   pool: BufferPool,
 ): Promise<void> {
   const buffer = pool.take()
   const bytes = await reader.read(first, count, buffer)
-  call.respond({ header: reader.header, sealedBytes: reader.sealedBytes })
-  await taken(call.write(buffer.subarray(0, bytes)), reader.chunk)
+  sink.answer()
+  await taken(sink.write(buffer.subarray(0, bytes)), reader.chunk)
   // After a failure the transport may still look at the buffer: it is left to the collector.
   pool.give(buffer)
 }
@@ -93,7 +147,7 @@ async function sendOnce(
 async function sendPieces(
   reader: ChunkReader,
   { first, count }: BlockRange,
-  call: ReadCall,
+  sink: Sink,
   pool: BufferPool,
 ): Promise<void> {
   let ready = pool.take()
@@ -104,9 +158,7 @@ async function sendPieces(
   try {
     for (let at = first; at < end; at += bounds.readPieceBlocks) {
       const bytes = await reading
-      if (at === first) {
-        call.respond({ header: reader.header, sealedBytes: reader.sealedBytes })
-      }
+      if (at === first) sink.answer()
       await sending
       const next = at + bounds.readPieceBlocks
       if (next < end) {
@@ -114,7 +166,7 @@ async function sendPieces(
         // Awaited in the next turn; until then a failure must not count as unhandled.
         reading.catch(() => undefined)
       }
-      sending = taken(call.write(ready.subarray(0, bytes)), reader.chunk)
+      sending = taken(sink.write(ready.subarray(0, bytes)), reader.chunk)
       sending?.catch(() => undefined)
       const sent = ready
       ready = spare

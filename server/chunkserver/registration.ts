@@ -12,7 +12,7 @@ import type {
 } from '../../schema/generated/cluster.ts'
 import { methods } from '../../schema/methods.ts'
 import type { Peer, PeerOptions } from '../../schema/quic/api.ts'
-import type { Connection, Log } from '../../schema/rpc/api.ts'
+import type { Connection, Log, Service } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { bounds } from './bounds.ts'
 import type { ChunkStore } from './chunk-store.ts'
@@ -30,8 +30,12 @@ export interface RegistrationOptions {
   /** host:port under which clients and other servers reach this one. */
   readonly addresses: readonly string[]
   readonly store: ChunkStore
+  /** Random id of the store. */
+  readonly storeId: Uint8Array
   readonly space: DiskSpace
   readonly tickets: TicketKeys
+  /** What the metadata server may ask. */
+  readonly service: Service
   /** Requests in progress. */
   readonly load: () => number
   readonly log: Log
@@ -60,6 +64,7 @@ export class Registration {
       serverName: 'metadata.dfs',
       caPem: options.identity.caPem,
       identity: options.identity,
+      service: options.service,
       onConnected: (connection) => this.#register(connection),
       log: options.log,
     })
@@ -93,7 +98,8 @@ export class Registration {
   }
 
   async #register(connection: Connection): Promise<void> {
-    const { rack, addresses, store, space, tickets, metadata, log, identity } = this.#options
+    const { rack, addresses, store, storeId, space, tickets, metadata, log, identity } =
+      this.#options
     const { totalBytes, freeBytes } = await space.measure()
     const request: RegisterRequest = {
       rack,
@@ -102,6 +108,7 @@ export class Registration {
       freeBytes,
       chunks: store.totals.chunks,
       ...metadata.epoch,
+      store: storeId,
     }
     const answer = await connection.call(methods.register, request)
     metadata.epochTold(answer.epoch, answer.epochProof)

@@ -5,16 +5,19 @@
  * Serving begins once the store is open and temporary files are gone; whatever else a crash left is
  * looked after while serving.
  */
-import type { Log, TlsIdentity } from '../../schema/rpc/api.ts'
+import type { Log, Service, TlsIdentity } from '../../schema/rpc/api.ts'
 import { methods } from '../../schema/methods.ts'
 import type { Listener, Peer, PeerOptions } from '../../schema/quic/api.ts'
 import { listen } from '../../schema/quic/listener.ts'
 import { MethodTable } from '../../schema/rpc/method-table.ts'
 import type { DfsError } from '../../schema/wire/status.ts'
 import { bounds } from './bounds.ts'
+import { ChunkChecks } from './check-chunks.ts'
+import { ChunkCopies } from './copy-chunk.ts'
 import { DiskChunkStore } from './disk-chunk-store.ts'
 import { DiskSpace } from './disk-space.ts'
 import type { ServerIdentity } from './identity.ts'
+import { RateLimit } from './rate-limit.ts'
 import { ChunkReads } from './read-chunk.ts'
 import { recoverFiles, removeTemporaryFiles } from './recover-files.ts'
 import { MetadataServers } from './metadata-servers.ts'
@@ -42,6 +45,8 @@ export interface ChunkserverOptions {
   readonly reserveBytes: number | undefined
   /** Bytes a second; 0 for none. */
   readonly scrubBytesPerSecond: number
+  /** Bytes a second with which replicas for repair arrive. */
+  readonly copyBytesPerSecond: number
   readonly log: Log
 }
 
@@ -89,8 +94,10 @@ async function serve(
   const service = new MethodTable()
   service.handle(methods.writeChunk, (request, call) => writes.serve(request, call))
   service.handle(methods.readChunk, (request, call) => reads.serve(request, call))
+  service.handle(methods.fetchChunk, (request, call) => reads.serveFetch(request, call))
   service.handle(methods.ping, () => ({}))
   const listener = await listen({ address: options.listen, identity: tls, caPem, service, log })
+  const repair = createRepair(options, store, space)
   const registration = new Registration({
     dialer,
     metadata: await MetadataServers.load(options.directory, options.metadata, log),
@@ -98,8 +105,10 @@ async function serve(
     rack: options.rack,
     addresses: addressesOf(options, listener.address),
     store,
+    storeId: store.index.id,
     space,
     tickets,
+    service: repair.service,
     load,
     log,
   })
@@ -109,6 +118,7 @@ async function serve(
     ...store.totals,
     writes: writes.inProgress.total,
     reads: reads.inProgress.total,
+    copies: repair.copies.inProgress.total,
     ticketsRefused: tickets.refused,
     damageFound: store.damageFound,
   }))
@@ -116,7 +126,7 @@ async function serve(
     address: listener.address,
     failed,
     stop: () =>
-      stopAll({ registration, listener, background, writes, reads, peers, store, status }),
+      stopAll({ registration, listener, background, writes, reads, repair, peers, store, status }),
   }
 }
 
@@ -125,6 +135,30 @@ function addressesOf(options: ChunkserverOptions, bound: string): readonly strin
   if (options.advertiseHosts.length === 0) return [bound]
   const port = bound.slice(bound.lastIndexOf(':') + 1)
   return options.advertiseHosts.map((host) => `${host}:${port}`)
+}
+
+/** What is done for the metadata server, over the connection that this one made. */
+interface Repair {
+  readonly service: Service
+  readonly copies: ChunkCopies
+  readonly checks: ChunkChecks
+  /** Copies have connections of their own: what waits there for its rate holds up no write. */
+  readonly peers: ServerPeers
+}
+
+function createRepair(
+  { dialer, identity, copyBytesPerSecond, log }: ChunkserverOptions,
+  store: DiskChunkStore,
+  space: DiskSpace,
+): Repair {
+  const rate = new RateLimit(copyBytesPerSecond)
+  const peers = new ServerPeers({ dialer, identity, caPem: identity.caPem, log })
+  const copies = new ChunkCopies({ store, space, peers, rate, log })
+  const checks = new ChunkChecks(store, rate)
+  const service = new MethodTable()
+  service.handle(methods.copyChunk, (request, call) => copies.serve(request, call))
+  service.handle(methods.checkChunks, (request, call) => checks.serve(request, call))
+  return { service, copies, checks, peers }
 }
 
 interface Background {
@@ -163,6 +197,7 @@ interface Parts {
   readonly background: Background
   readonly writes: ChunkWrites
   readonly reads: ChunkReads
+  readonly repair: Repair
   readonly peers: ServerPeers
   readonly store: DiskChunkStore
   readonly status: StatusLog
@@ -176,6 +211,9 @@ async function stopAll(parts: Parts): Promise<void> {
   // Handlers whose connection is gone still finish what they do on the disk.
   await parts.writes.inProgress.idle()
   await parts.reads.inProgress.idle()
+  await parts.repair.copies.inProgress.idle()
+  await parts.repair.checks.inProgress.idle()
+  await parts.repair.peers.close()
   await parts.peers.close()
   parts.status.stop()
   await parts.store.close()

@@ -32,10 +32,24 @@ export async function releaseChunks(txn: Transaction, chunks: readonly number[])
     }
     txn.delete(tables.chunks, keys.chunk(chunk))
     txn.add(counterNames.chunks, -1)
+    requeue(txn, chunk, record.repair, 0)
     for (const server of record.servers) {
       txn.delete(tables.marks, keys.serverChunk(server, chunk))
       orderDelete(txn, server, chunk)
     }
+  }
+}
+
+/** Moves a chunk in the queue for repair, from and to what its record says of it; 0 is not queued. */
+export function requeue(txn: Transaction, chunk: number, from: number, to: number): void {
+  if (from === to) return
+  if (from > 0) {
+    txn.delete(tables.marks, keys.repair(from - 1, chunk))
+    txn.add(counterNames.repairs(from - 1), -1)
+  }
+  if (to > 0) {
+    txn.put(tables.marks, keys.repair(to - 1, chunk), true)
+    txn.add(counterNames.repairs(to - 1), 1)
   }
 }
 

@@ -11,6 +11,8 @@ import { LoginLimits } from './login-limits.ts'
 import { PlanAges } from './plan-ages.ts'
 import { Purger } from './purger.ts'
 import { Primary } from './standby/primary.ts'
+import { LOST_AFTER_MS, Repairs } from './repair/repairs.ts'
+import { ServerLinks } from './server-links.ts'
 import type { Services } from './services.ts'
 import { Sessions } from './sessions.ts'
 import type { Database } from './store/database.ts'
@@ -35,8 +37,11 @@ export async function openServices(
     log,
     clock,
     admission,
+    lostAfterMs = LOST_AFTER_MS,
   }: Pick<Services, 'policy' | 'authority' | 'log' | 'clock'> & {
     readonly admission?: AdmissionBounds
+    /** Milliseconds of silence after which a chunkserver counts as lost. */
+    readonly lostAfterMs?: number
   },
 ): Promise<Services> {
   await opaque.ready
@@ -57,6 +62,11 @@ export async function openServices(
   await sessions.load()
   const userRemoval = new UserRemoval({ database, purger, holds, log })
   await userRemoval.load()
+  const ticketKeys = await TicketKeys.open(database, clock)
+  const links = new ServerLinks()
+  const { replicas } = policy
+  const common = { database, topology, links, ticketKeys, clock, log }
+  const repairs = new Repairs({ ...common, replicas, lostAfterMs })
   return {
     database,
     policy,
@@ -71,9 +81,11 @@ export async function openServices(
     leases,
     sessions,
     topology,
-    ticketKeys: await TicketKeys.open(database, clock),
+    ticketKeys,
     planAges: new PlanAges(await keptSinceRestore(database, log)),
     loginLimits: new LoginLimits(clock),
+    links,
+    repairs,
     purger,
     primary: new Primary({ database, authority, policy, log }),
     userRemoval,

@@ -17,6 +17,7 @@ import { birth } from './operations/birth.ts'
 import { clusterStatus } from './operations/cluster-status.ts'
 import { commit } from './operations/commit.ts'
 import { create } from './operations/create.ts'
+import { drainServer, removeServer } from './operations/decommission.ts'
 import { listDevices, revokeDevice } from './operations/devices.ts'
 import { getInode } from './operations/get-inode.ts'
 import { heartbeat } from './operations/heartbeat.ts'
@@ -41,6 +42,7 @@ import { reveal } from './operations/reveal.ts'
 import { revokeServer } from './operations/revoke-server.ts'
 import { rename } from './operations/rename.ts'
 import { releaseUnknown } from './operations/release-unknown.ts'
+import { repairStatus } from './operations/repair-status.ts'
 import { reportChunk } from './operations/report-chunk.ts'
 import { resolve } from './operations/resolve.ts'
 import { setAttributes } from './operations/set-attributes.ts'
@@ -192,11 +194,13 @@ function serveChunkservers(service: Service, services: Services): void {
     const server = chunkserverOn(connection, services)
     const response = await registerServer(server, q, services)
     stateOf(connection).registered = server
+    services.links.add(server, connection)
     return response
   })
   service.handle(methods.heartbeat, (q, { connection }) => {
     const server = chunkserverOn(connection, services)
-    if (stateOf(connection).registered === server) return heartbeat(server, q, services)
+    const lost = services.topology.get(server)?.record.lost === true
+    if (stateOf(connection).registered === server && !lost) return heartbeat(server, q, services)
     return { deletes: [], confirmed: [], ticketKeys: [], register: true, metadata: [] }
   })
 }
@@ -214,6 +218,9 @@ function serveOperator(service: Service, services: Services): void {
   serve(methods.deleteUser, async (q) => deleteUser(q, services).then(() => EMPTY))
   serve(methods.setQuota, async (q) => setQuota(q, services).then(() => EMPTY))
   serve(methods.revokeServer, (q) => revokeServer(q, services))
+  serve(methods.drainServer, async (q) => drainServer(q, services).then(() => EMPTY))
+  serve(methods.removeServer, async (q) => removeServer(q, services).then(() => EMPTY))
+  serve(methods.repairStatus, () => repairStatus(services))
   serve(methods.releaseUnknown, () => releaseUnknown(services))
   service.handle(methods.backup, async (_q, call) => {
     requireOperator(call.connection)

@@ -11,6 +11,8 @@ import type { Leases } from './leases.ts'
 import type { LoginLimits } from './login-limits.ts'
 import type { PlanAges } from './plan-ages.ts'
 import type { Purger } from './purger.ts'
+import type { Repairs } from './repair/repairs.ts'
+import type { ServerLinks } from './server-links.ts'
 import type { Primary } from './standby/primary.ts'
 import type { Session, Sessions } from './sessions.ts'
 import type { Database } from './store/database.ts'
@@ -46,6 +48,8 @@ export interface Services {
   readonly ticketKeys: TicketKeys
   readonly planAges: PlanAges
   readonly loginLimits: LoginLimits
+  readonly links: ServerLinks
+  readonly repairs: Repairs
   readonly purger: Purger
   readonly primary: Primary
   readonly userRemoval: UserRemoval

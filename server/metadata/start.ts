@@ -41,6 +41,8 @@ export interface StartOptions {
   readonly log: Log
   /** What users may ask at a time; the defaults suit everyday use. */
   readonly admission?: AdmissionBounds
+  /** Milliseconds of silence after which a chunkserver's chunks are copied elsewhere. */
+  readonly lostAfterMs?: number
   /** The store cannot be written any more: the process must end. */
   readonly onFailure: (error: unknown) => void
 }
@@ -69,12 +71,14 @@ export async function startMetadataServer(options: StartOptions): Promise<Metada
     const authority = await readIdentity(paths.authority)
     const identity = await readIdentity(paths.identity)
     const caPem = authority.certificatePem
+    const { admission, lostAfterMs } = options
     services = await openServices(database, {
       policy,
       authority,
       log,
       clock: new Clock(),
-      ...(options.admission === undefined ? {} : { admission: options.admission }),
+      ...(admission !== undefined && { admission }),
+      ...(lostAfterMs !== undefined && { lostAfterMs }),
     })
     const { primary, purger, holds } = services
     contact = new Contact({ primary, commitLog: database.log, dialer, identity, caPem, log })
@@ -129,9 +133,11 @@ interface Parts {
 }
 
 function running({ listener, contact, dialer, services }: Parts): MetadataServer {
-  const { purger, userRemoval, database, primary, log } = services
+  const { purger, userRemoval, repairs, database, primary, log } = services
   const housekeeping = new Housekeeping(services)
   housekeeping.start()
+  primary.onSuperseded = () => void repairs.stop()
+  if (database.log.superseded === undefined) repairs.start()
   contact.start()
   primary.onAddresses = () => {
     for (const connection of services.sessions.connections()) {
@@ -151,6 +157,7 @@ function running({ listener, contact, dialer, services }: Parts): MetadataServer
       // Nobody is answered any more.
       database.log.end()
       await contact.stop()
+      await repairs.stop()
       await housekeeping.stop()
       await userRemoval.stop()
       await purger.stop()

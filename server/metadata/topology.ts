@@ -24,6 +24,8 @@ export interface ServerState {
   load: number
   /** Undefined: not heard of since this process started. */
   lastHeartbeatMs: number | undefined
+  /** Since it registered it was seen to have the chunks that it should have, or nobody doubts it. */
+  inventoried: boolean
 }
 
 export interface PlacementRequest {
@@ -58,9 +60,16 @@ export class Topology {
       chunks: 0,
       load: 0,
       lastHeartbeatMs: undefined,
+      inventoried: false,
       ...known,
       record,
     })
+  }
+
+  /** Forgets a server. */
+  remove(server: number): void {
+    this.#table = undefined
+    this.#servers.delete(server)
   }
 
   get(server: number): ServerState | undefined {
@@ -77,9 +86,14 @@ export class Topology {
   }
 
   /** A server said hello; throws `serverUnknown` when it never joined. */
-  registered(server: number, request: Omit<RegisterRequest, 'epoch' | 'epochProof'>): void {
+  registered(
+    server: number,
+    request: Omit<RegisterRequest, 'store' | 'epoch' | 'epochProof'>,
+    inventoried = true,
+  ): void {
     const state = this.#known(server)
     this.#table = undefined
+    state.inventoried = inventoried
     state.freeBytes = request.freeBytes
     state.usedBytes = Math.max(0, request.totalBytes - request.freeBytes)
     state.chunks = request.chunks
@@ -97,10 +111,10 @@ export class Topology {
     state.lastHeartbeatMs = this.#clock.nowMs()
   }
 
-  /** Heard of lately, and not revoked. */
+  /** Heard of lately, and neither revoked nor given up as lost. */
   alive(state: ServerState, nowMs = this.#clock.nowMs()): boolean {
     const { lastHeartbeatMs, record } = state
-    if (record.revoked) return false
+    if (record.revoked || record.lost) return false
     return lastHeartbeatMs !== undefined && nowMs - lastHeartbeatMs <= DEAD_AFTER_MS
   }
 
@@ -134,7 +148,7 @@ export class Topology {
       if (!this.alive(state, nowMs)) continue
       endMs = Math.min(endMs, (state.lastHeartbeatMs ?? 0) + DEAD_AFTER_MS)
       if (state.full) full++
-      else {
+      else if (!state.record.draining) {
         const { id, rack } = state.record
         candidates.push({ id, rack, freeBytes: state.freeBytes, load: state.load })
       }

@@ -72,6 +72,16 @@ t.test('servers are listed, and one that is not there cannot be revoked', async 
   t.throws(() => metadata.command('server', 'revoke', '1'), /no chunkserver 1.*notFound/su)
 })
 
+t.test('the status is one object: the role, the chunkservers, what is repaired', (t) => {
+  t.match(metadata.command('status'), /^role\tprimary\n.*every chunk has its replicas/su)
+  const status: unknown = JSON.parse(metadata.command('status', '--json'))
+  t.match(status, { role: 'primary', epoch: 1, connected: false, servers: [], replicas: 2 })
+  t.match(status, { cluster: /^[0-9a-f]{32}$/u, repair: { waiting: [0], copying: 0, failed: 0 } })
+  t.throws(() => metadata.command('server', 'drain', '1'), /no chunkserver 1.*notFound/su)
+  t.throws(() => metadata.command('server', 'remove', '1'), /no chunkserver 1.*notFound/su)
+  t.end()
+})
+
 t.test('wrong calls say what is wrong', async (t) => {
   t.throws(() => metadata.command('user', 'add', 'no/name'), /user name has.*invalidArgument/su)
   t.throws(() => metadata.command('user', 'add', 'bob'), /registered already.*exists/su)

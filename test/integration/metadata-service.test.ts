@@ -175,6 +175,7 @@ t.test('a chunkserver joins with a token, once, and registers under its certific
     chunks: 0,
     epoch: 0,
     epochProof: new Uint8Array(0),
+    store: Buffer.from('a store'),
   })
   t.equal(registered.ticketKeys.length, 1)
   t.match(await link.call(methods.heartbeat, beat), { register: false })
@@ -188,7 +189,7 @@ t.test('a chunkserver joins with a token, once, and registers under its certific
   await peer(t, admin).call(methods.revokeServer, { server: joined.server, force: false })
   await t.rejects(link.call(methods.heartbeat, beat), { code: 'forbidden', message: /revoked/ })
   const epoch = { epoch: 0, epochProof: new Uint8Array(0) }
-  const space = { totalBytes: 1, freeBytes: 1, chunks: 0 }
+  const space = { totalBytes: 1, freeBytes: 1, chunks: 0, store: NO_BYTES }
   const place = { rack: 'b', addresses: ['127.0.0.1:1'], ...space, ...epoch }
   await t.rejects(peer(t, identity).call(methods.register, place), { code: 'forbidden' })
 })
@@ -228,7 +229,11 @@ t.test('who has not shown who they are may do nothing', async (t) => {
         chunks: 0,
         epoch: 0,
         epochProof: new Uint8Array(0),
+        store: NO_BYTES,
       }),
+    () => anybody.call(methods.drainServer, { server: 1, drain: true }),
+    () => anybody.call(methods.removeServer, { server: 1 }),
+    () => anybody.call(methods.repairStatus, {}),
   ]
   for (const call of others) await t.rejects(call(), { code: 'forbidden' })
 })

@@ -90,6 +90,8 @@ export class ChunkserverTest {
   /** By server id: what it said last. */
   readonly registered = new Map<number, RegisterRequest>()
   readonly heartbeats = new Map<number, HeartbeatRequest[]>()
+  /** By server id: the connection that it registered on last. */
+  readonly connections = new Map<number, Connection>()
   /** Answers the next heartbeats of a server, in order; after them an empty answer. */
   readonly orders = new Map<number, Partial<HeartbeatResponse>[]>()
 
@@ -258,6 +260,7 @@ export class ChunkserverTest {
     })
     service.handle(methods.register, (request, { connection }) => {
       this.registered.set(serverOf(connection), request)
+      this.connections.set(serverOf(connection), connection)
       const epoch = { epoch: 1, epochProof: Buffer.alloc(0) }
       return { heartbeatMs: HEARTBEAT_MS, ticketKeys: this.#ticketKeys(), restored: 0n, ...epoch }
     })

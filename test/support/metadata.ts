@@ -219,11 +219,15 @@ export class TestMetadata {
         joined: clock.nowNs(),
         totalBytes: 1e12,
         revoked: false,
+        lost: false,
+        draining: false,
+        store: Buffer.of(id),
       }
       await database.write({}, (txn) => txn.put(tables.servers, keys.server(id), record))
       topology.put(record)
       const { addresses } = record
-      topology.registered(id, { rack, addresses, totalBytes: 1e12, freeBytes: 1e12, chunks: 0 })
+      const space = { totalBytes: 1e12, freeBytes: 1e12, chunks: 0 }
+      topology.registered(id, { rack, addresses, ...space })
     }
   }
 

@@ -24,6 +24,9 @@ export interface StoreOptions {
   readonly chunkservers?: number
   readonly replicas?: number
   readonly writeQuorum?: number
+  /** Further options of `dfs-metadata serve` and of `dfs-chunkserver serve`. */
+  readonly metadataOptions?: readonly string[]
+  readonly chunkserverOptions?: readonly string[]
 }
 
 /** Log lines of a client, for a test to look at. */
@@ -118,7 +121,7 @@ class Daemon {
 }
 
 export class StoreProcesses {
-  readonly metadata: Daemon
+  metadata: Daemon
   readonly chunkservers: Daemon[] = []
   /** Holds metadata and chunkserver-N, the directories of the daemons. */
   readonly dir: string
@@ -129,8 +132,10 @@ export class StoreProcesses {
     this.metadata = new Daemon('dfs-metadata', ['serve', '--dir', join(dir, 'metadata')])
   }
 
-  async start({ chunkservers = 3, replicas = 2, writeQuorum }: StoreOptions): Promise<void> {
+  async start(options: StoreOptions): Promise<void> {
+    const { chunkservers = 3, replicas = 2, writeQuorum, metadataOptions = [] } = options
     const dir = join(this.dir, 'metadata')
+    this.metadata = new Daemon('dfs-metadata', ['serve', '--dir', dir, ...metadataOptions])
     const quorum = writeQuorum === undefined ? [] : ['--write-quorum', String(writeQuorum)]
     command('init', '--dir', dir, '--replicas', String(replicas), ...quorum)
     await this.metadata.start()
@@ -149,6 +154,7 @@ export class StoreProcesses {
         token,
         '--reserve',
         '1M',
+        ...(options.chunkserverOptions ?? []),
       ])
       this.chunkservers.push(daemon)
     }
@@ -221,7 +227,8 @@ function executable(name: string): string {
   return fileURLToPath(new URL(`../../bin/${name}.js`, import.meta.url))
 }
 
-function command(...args: string[]): string {
+/** Runs a subcommand of dfs-metadata; returns what it prints, throws when it fails. */
+export function command(...args: string[]): string {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [executable('dfs-metadata'), ...args],

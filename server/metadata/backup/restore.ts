@@ -4,8 +4,8 @@
  * What happened between the backup and the loss is gone from it, but not from the world: chunkservers
  * have chunks, and clients have heard of numbers, that the restored store knows nothing of. So it never
  * gives out a number again that may have been given out (all sequences go far ahead), it keeps such
- * chunks until the operator lets go of them (plan-ages.ts), and it takes up no session and no ticket
- * of before.
+ * chunks until the operator lets go of them (plan-ages.ts), it asks chunkservers what they have
+ * (restored-replicas.ts), and it takes up no session and no ticket of before.
  *
  * The directory appears when everything is in it, synced, and the file was found to be whole.
  */
@@ -22,6 +22,7 @@ import { FIRST_EPOCH } from '../standby/epoch-proof.ts'
 import { historyChange, randomMark, readHistory, Role } from '../standby/history.ts'
 import { BackupReader, syncFolder, type BackupHeader } from './file.ts'
 import type { RecordCounts } from './frames.ts'
+import { distrustReplicas } from './restored-replicas.ts'
 
 /**
  * A restored store begins at a number that grows with time, faster than anybody gives numbers out: so
@@ -87,6 +88,7 @@ export async function restoreBackup({ from, dir, onProgress }: RestoreOptions): 
         await store.write(entries, { sync: false })
         onProgress?.(reader.bytes)
       }
+      await distrustReplicas(store)
       await moveAhead(store, reader.header)
     } finally {
       await store.close()

@@ -1,6 +1,7 @@
 /**
  * Fourth part of a check: every chunk beside the windows that name it, and beside the lists of its
- * servers: what each has, and what each is told to delete. All of it is in the order of chunks.
+ * servers: what each has, and what each is told to delete; and beside the queue for repair. All of it
+ * is in the order of chunks.
  */
 import type { PlacedChunkRecord } from '../../../schema/generated/records.ts'
 import { prefixEnd, type Change, type OrderedStore } from '../../store/ordered-store.ts'
@@ -10,6 +11,7 @@ import { layout, rangeOf, type Kind } from '../store/layout.ts'
 import { tables } from '../store/tables.ts'
 import type { Context } from './context.ts'
 import type { Cursor } from './cursor.ts'
+import { RepairQueueCheck } from './repair-queue.ts'
 import type { FactReader, SortedFacts } from './sorted-facts.ts'
 
 /** Chunks with damaged records that are remembered; beyond, entries of servers' lists are believed. */
@@ -36,7 +38,12 @@ export async function checkChunks(context: Context, references: SortedFacts): Pr
       }),
     })
   }
-  const check = new ChunkCheck(context, lists)
+  const damaged = new Set<number>()
+  const queue = await RepairQueueCheck.open(
+    context,
+    (chunk) => damaged.has(chunk) || damaged.size >= DAMAGED_MAX,
+  )
+  const check = new ChunkCheck(context, lists, queue, damaged)
   const chunks = await context.walk(layout.chunks)
   const reader = references.sorted()
   for (;;) {
@@ -102,11 +109,19 @@ const ZERO = Buffer.alloc(1)
 class ChunkCheck {
   readonly #context: Context
   readonly #lists: ReadonlyMap<number, Lists>
-  readonly #damaged = new Set<number>()
+  readonly #queue: RepairQueueCheck
+  readonly #damaged: Set<number>
 
-  constructor(context: Context, lists: ReadonlyMap<number, Lists>) {
+  constructor(
+    context: Context,
+    lists: ReadonlyMap<number, Lists>,
+    queue: RepairQueueCheck,
+    damaged: Set<number>,
+  ) {
     this.#context = context
     this.#lists = lists
+    this.#queue = queue
+    this.#damaged = damaged
   }
 
   async withoutRecord(id: number, { inode }: Named): Promise<void> {
@@ -131,6 +146,8 @@ class ChunkCheck {
         )
       }
     }
+    await this.#queue.check(id, record)
+    await this.#checkDamage(id, record)
     if (record.servers.length === 0) await findings.add('missing', `chunk ${id} has no replica`)
     if (named.windows === 0) {
       const changes = (): Change[] => deleted(id, record)
@@ -154,6 +171,16 @@ class ChunkCheck {
       const detail = `chunk ${id} has ${record.length} bytes and is read up to byte ${named.reach}`
       await findings.add('conflict', detail)
     }
+  }
+
+  async #checkDamage(id: number, record: PlacedChunkRecord): Promise<void> {
+    const damaged = record.damaged.filter((server) => record.servers.includes(server))
+    if (damaged.length === record.damaged.length) return
+    const detail = `chunk ${id} counts a copy as damaged on a chunkserver where it is not`
+    const value = tables.chunks.encode({ ...record, damaged })
+    await this.#context.findings.add('index', detail, {
+      changes: () => [{ key: keys.chunk(id), value }],
+    })
   }
 
   async #checkServer(id: number, server: number): Promise<void> {
@@ -205,6 +232,7 @@ class ChunkCheck {
 
   /** The rest of all lists. */
   async finish(): Promise<void> {
+    await this.#queue.finish()
     for (const [server, { has, deletes }] of this.#lists) {
       await this.#passTo(has, server, Number.MAX_SAFE_INTEGER)
       await this.#passDeletes(deletes, server, Number.MAX_SAFE_INTEGER)
@@ -216,8 +244,9 @@ class ChunkCheck {
 const chunkAt = (list: Cursor<true>): number =>
   list.current === undefined ? Infinity : parts.serversChunk(list.current.key)
 
-function deleted(id: number, { servers }: PlacedChunkRecord): Change[] {
+function deleted(id: number, { servers, repair }: PlacedChunkRecord): Change[] {
   const changes: Change[] = [{ key: keys.chunk(id), value: undefined }]
+  if (repair > 0) changes.push({ key: keys.repair(repair - 1, id), value: undefined })
   for (const server of servers) {
     changes.push(
       { key: keys.serverChunk(server, id), value: undefined },

@@ -12,7 +12,7 @@ import type { PlacedChunkRecord } from '../../../schema/generated/records.ts'
 import { limits } from '../../../schema/wire/limits.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { Rights } from '../../ticket.ts'
-import { orderDelete, releaseChunks } from '../chunk-references.ts'
+import { orderDelete, releaseChunks, requeue } from '../chunk-references.ts'
 import { checkDistinct, refuse } from '../input.ts'
 import type { Caller, Services } from '../services.ts'
 import { counterNames } from '../store/counters.ts'
@@ -47,7 +47,15 @@ export class ChunkChanges {
         refuse(`chunk ${chunk} was committed already`)
       }
       checkServers(chunk, servers, services)
-      this.#new.set(chunk, { length, windows: 0, servers: [...servers], inode: this.#inode })
+      this.#new.set(chunk, {
+        length,
+        windows: 0,
+        servers: [...servers],
+        inode: this.#inode,
+        damaged: [],
+        // Fewer than wanted, but enough for a write: the others are made afterwards.
+        repair: servers.length < services.policy.replicas ? servers.length + 1 : 0,
+      })
     }
   }
 
@@ -99,6 +107,7 @@ export class ChunkChanges {
       }
       txn.put(tables.chunks, keys.chunk(chunk), { ...record, windows })
       txn.add(counterNames.chunks, 1)
+      requeue(txn, chunk, 0, record.repair)
       for (const server of record.servers) {
         txn.put(tables.marks, keys.serverChunk(server, chunk), true)
       }

@@ -4,17 +4,19 @@
  */
 import type { ClusterStatusResponse, ServerStatus } from '../../../schema/generated/metadata.ts'
 import type { Services } from '../services.ts'
+import { REPLICAS_LEFT_MAX } from '../repair/chunk-repair.ts'
 import { counterNames } from '../store/counters.ts'
-import type { ServerState, Topology } from '../topology.ts'
+import type { ServerState } from '../topology.ts'
 
 /** The version that `dfs status` shows. */
 const VERSION = '0.1.0'
 
-export function clusterStatus(services: Services): ClusterStatusResponse {
-  const { database, policy, topology, startedNs } = services
-  const servers = [...topology.all()]
-    .sort((a, b) => a.record.id - b.record.id)
-    .map((state) => serverStatus(state, services))
+export async function clusterStatus(services: Services): Promise<ClusterStatusResponse> {
+  const { database, policy, topology, repairs, startedNs } = services
+  const states = [...topology.all()].sort((a, b) => a.record.id - b.record.id)
+  const servers: ServerStatus[] = []
+  for (const state of states) servers.push(await serverStatus(state, services))
+  const waiting = waitingForReplicas(services)
   return {
     cluster: policy.cluster,
     version: VERSION,
@@ -25,16 +27,27 @@ export function clusterStatus(services: Services): ClusterStatusResponse {
     chunks: database.counters.get(counterNames.chunks),
     replicas: policy.replicas,
     writeQuorum: policy.writeQuorum,
+    underReplicated: waiting.reduce((sum, chunks) => sum + chunks, 0),
+    lostChunks: waiting[0] ?? 0,
+    copying: repairs.status.copying,
   }
 }
 
-function serverStatus(state: ServerState, { clock, database, topology }: Services): ServerStatus {
+/** Chunks that wait for replicas, by how many they have left. */
+export function waitingForReplicas({ database: { counters } }: Services): number[] {
+  return Array.from({ length: REPLICAS_LEFT_MAX + 1 }, (_, left) =>
+    counters.get(counterNames.repairs(left)),
+  )
+}
+
+async function serverStatus(state: ServerState, services: Services): Promise<ServerStatus> {
+  const { clock, database } = services
   const { id, rack, addresses } = state.record
   return {
     id,
     rack,
     addresses,
-    state: stateName(state, topology),
+    state: await stateName(state, services),
     usedBytes: state.usedBytes,
     freeBytes: state.freeBytes,
     chunks: state.chunks,
@@ -46,8 +59,12 @@ function serverStatus(state: ServerState, { clock, database, topology }: Service
   }
 }
 
-function stateName(state: ServerState, topology: Topology): string {
-  if (state.record.revoked) return 'revoked'
-  if (!topology.alive(state)) return 'dead'
+async function stateName(state: ServerState, { topology, repairs }: Services): Promise<string> {
+  const { id, revoked, lost, draining } = state.record
+  if (revoked) return 'revoked'
+  if (draining && (await repairs.empty(id))) return 'drained'
+  if (lost) return 'lost'
+  if (!topology.alive(state)) return 'silent'
+  if (draining) return 'draining'
   return state.full ? 'full' : 'alive'
 }

@@ -3,13 +3,14 @@
  * whether a file names them; back come orders and answers.
  *
  * Orders to delete are repeated until they are reported as carried out. An unconfirmed chunk is
- * confirmed when its record names this server; it is ordered to be deleted when no record does and no
- * commit can any more (plan-ages.ts has the argument); otherwise the chunkserver asks again later. A
- * damaged copy is forgotten and ordered to be deleted, but only while a living server has another.
+ * confirmed when its record names this server, or lacks replicas and does from now on: after a restore
+ * the record may be older than the copy. It is ordered to be deleted when no record does and no commit
+ * can any more (plan-ages.ts has the argument); otherwise the chunkserver asks again later. A
+ * damaged copy is replaced from another one (repair/), and kept until there are enough others.
  */
 import type { HeartbeatRequest, HeartbeatResponse } from '../../../schema/generated/cluster.ts'
-import { orderDelete } from '../chunk-references.ts'
 import { refuse } from '../input.ts'
+import { deleteOrdered, isNeeded, orderDeleteOnce, place } from '../repair/chunk-repair.ts'
 import type { Services } from '../services.ts'
 import { counterNames } from '../store/counters.ts'
 import { keys, parts, ranges } from '../store/keys.ts'
@@ -40,10 +41,14 @@ export async function heartbeat(
   services.topology.heartbeat(server, request)
   services.planAges.observe(services.clock.nowMs(), services.chunkIds.next)
   if (deleted.length > 0) await recordDeleted(server, deleted, services)
-  if (damaged.length > 0) await forgetDamaged(server, damaged, services)
-  const { confirmed, unnamed } = await judge(server, unconfirmed, services)
+  // The standby is away, and no change is taken: the chunkserver says it again.
+  const waits = services.database.log.writeRefusal() !== undefined
+  if (damaged.length > 0 && !waits) {
+    await services.repairs.damaged(server, [...new Set(damaged)].slice(0, DAMAGED_MAX))
+  }
+  const confirmed = waits ? [] : await judge(server, request, services)
   return {
-    deletes: [...(await orders(server, services)), ...unnamed],
+    deletes: await orders(server, services),
     confirmed,
     ticketKeys: services.ticketKeys.forChunkservers(),
     register: false,
@@ -70,46 +75,6 @@ async function recordDeleted(
   })
 }
 
-async function forgetDamaged(
-  server: number,
-  damaged: readonly number[],
-  { database, topology, log }: Services,
-): Promise<void> {
-  const alive = (id: number): boolean => {
-    const state = topology.get(id)
-    return state !== undefined && topology.alive(state)
-  }
-  const chunks = [...new Set(damaged)].slice(0, DAMAGED_MAX)
-  const outcome = await database.write({}, async (txn) => {
-    const [last, forgotten]: [number[], number[]] = [[], []]
-    const records = await txn.getAll(
-      tables.chunks,
-      chunks.map((chunk) => keys.chunk(chunk)),
-      (i) => log.error({ chunk: chunks[i], server }, 'the record of a damaged chunk is damaged'),
-    )
-    for (const [i, chunk] of chunks.entries()) {
-      const record = records[i]
-      if (record === undefined || !record.servers.includes(server)) continue
-      const servers = record.servers.filter((id) => id !== server)
-      if (!servers.some(alive)) {
-        last.push(chunk)
-        continue
-      }
-      txn.put(tables.chunks, keys.chunk(chunk), { ...record, servers })
-      txn.delete(tables.marks, keys.serverChunk(server, chunk))
-      orderDelete(txn, server, chunk)
-      forgotten.push(chunk)
-    }
-    return { last, forgotten }
-  })
-  for (const chunk of outcome.last) {
-    log.error({ chunk, server }, 'a copy is damaged and no other is on a living server')
-  }
-  for (const chunk of outcome.forgotten) {
-    log.warn({ chunk, server }, 'a damaged copy is deleted; the chunk has one replica less')
-  }
-}
-
 async function orders(server: number, { database, topology }: Services): Promise<number[]> {
   if (database.counters.get(counterNames.deletes(server)) === 0) return []
   const share = Math.floor((DELETES_PER_SECOND * HEARTBEAT_MS) / 1_000 / topology.size)
@@ -120,14 +85,20 @@ async function orders(server: number, { database, topology }: Services): Promise
   return keysOf(page).map((key) => parts.serversChunk(key))
 }
 
+/**
+ * Returns those that a record places there, now at the latest: a copy that no record knows is welcome
+ * where one is lacking. Has those deleted that no record needs and no commit can name any more.
+ */
 async function judge(
   server: number,
-  unconfirmed: readonly number[],
-  { database, planAges }: Services,
-): Promise<{ confirmed: number[]; unnamed: number[] }> {
-  if (unconfirmed.length === 0) return { confirmed: [], unnamed: [] }
-  const dead = unconfirmed.filter((chunk) => planAges.dead(chunk))
-  return database.read(async (txn) => {
+  { unconfirmed, damaged }: HeartbeatRequest,
+  { database, planAges, topology, policy }: Services,
+): Promise<number[]> {
+  if (unconfirmed.length === 0) return []
+  const dead = new Set(unconfirmed.filter((chunk) => planAges.dead(chunk)))
+  const bad = new Set(damaged)
+  const view = { topology, wanted: policy.replicas }
+  return database.write({}, async (txn) => {
     // Of a damaged record nobody knows whether it names this server: the chunkserver asks again.
     const unknown = new Set<number>()
     const records = await txn.getAll(
@@ -135,8 +106,21 @@ async function judge(
       unconfirmed.map((chunk) => keys.chunk(chunk)),
       (i) => unknown.add(unconfirmed[i] ?? 0),
     )
-    const confirmed = unconfirmed.filter((_, i) => records[i]?.servers.includes(server) === true)
-    const named = new Set(confirmed)
-    return { confirmed, unnamed: dead.filter((chunk) => !named.has(chunk) && !unknown.has(chunk)) }
+    const confirmed: number[] = []
+    for (const [i, chunk] of unconfirmed.entries()) {
+      const record = records[i]
+      if (unknown.has(chunk)) continue
+      if (record?.servers.includes(server) === true) {
+        confirmed.push(chunk)
+      } else if (record !== undefined && record.repair > 0) {
+        if (bad.has(chunk) || (await deleteOrdered(txn, server, chunk))) continue
+        place(txn, { chunk, server }, record, view)
+        confirmed.push(chunk)
+      } else if (dead.has(chunk) && !isNeeded(record, view)) {
+        // Queued, not just answered: a copy for repair must see that the chunk is going.
+        await orderDeleteOnce(txn, server, chunk)
+      }
+    }
+    return confirmed
   })
 }

@@ -57,6 +57,9 @@ export async function join(
     joined: clock.nowNs(),
     totalBytes: 0,
     revoked: false,
+    lost: false,
+    draining: false,
+    store: new Uint8Array(0),
   }
   await database.write({}, async (txn) => {
     const now = await validToken(txn, tokenHash, services)

@@ -19,6 +19,7 @@ import { refuse, WINDOW_INDEX_MAX } from '../input.ts'
 import { isFile } from '../inode-kinds.ts'
 import { extentBytes } from '../inode-removal.ts'
 import type { Caller, Services } from '../services.ts'
+import { readableServers } from '../repair/chunk-repair.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
 import type { Transaction } from '../store/transaction.ts'
@@ -79,7 +80,7 @@ async function locate(
   txn: Transaction,
   chunks: readonly number[],
   { user }: Caller,
-  { clock, ticketKeys }: Services,
+  { clock, ticketKeys, topology }: Services,
 ): Promise<ChunkLocation[]> {
   const expiresMs = clock.nowMs() + READ_TICKET_LIFE_MS
   const expires = BigInt(expiresMs) * NS_PER_MS
@@ -92,7 +93,8 @@ async function locate(
     if (record === undefined) {
       throw new DfsError('recordCorrupt', `chunk ${chunk} is named by a file and has no record`)
     }
-    const { length, servers } = record
+    const { length } = record
+    const servers = [...readableServers(record, topology)]
     const ticket = ticketKeys.issue(user, chunk, Rights.read, expiresMs)
     return { chunk, length, servers, ticket, expires }
   })

@@ -1,7 +1,7 @@
 /**
  * revokeServer: a chunkserver whose certificate is good no more. It is refused at registration and
- * heartbeat, gets no new chunks, and its addresses are handed out no more. It keeps what it has; it
- * also knows the ticket keys, so they are changed.
+ * heartbeat, gets no new chunks, and its addresses are handed out no more. It keeps what it has, which
+ * is copied from other replicas; it also knows the ticket keys, so they are changed.
  *
  * Refused, unless forced, while it has the only replica of some chunk on a living server.
  */
@@ -21,7 +21,7 @@ export async function revokeServer(
   { server, force }: RevokeServerRequest,
   services: Services,
 ): Promise<RevokeServerResponse> {
-  const { database, topology, ticketKeys, log } = services
+  const { database, topology, ticketKeys, repairs, log } = services
   if (topology.get(server) === undefined) {
     throw new DfsError(
       'notFound',
@@ -43,6 +43,7 @@ export async function revokeServer(
     txn.afterDecision(() => topology.put(record))
   })
   await ticketKeys.replace()
+  repairs.standingChanged(server)
   log.warn({ server, lost }, 'chunkserver revoked')
   return { lost }
 }

@@ -52,6 +52,8 @@ export class Primary {
   reachedAt: readonly string[] = []
   /** Called when the addresses of metadata servers have changed. */
   onAddresses: () => void = () => undefined
+  /** Called when another server was promoted: nothing is decided here any more. */
+  onSuperseded: () => void = () => undefined
 
   constructor(options: PrimaryOptions) {
     this.#options = options
@@ -86,7 +88,9 @@ export class Primary {
         'another metadata server was promoted: serving no more; make this one its standby with dfs-metadata standby',
       )
       this.#feed?.stop()
-      await database.supersede(proven.epoch)
+      const superseded = database.supersede(proven.epoch)
+      this.onSuperseded()
+      await superseded
     }
     if (this.#commitLog.superseded !== undefined) throw this.#commitLog.superseded
   }

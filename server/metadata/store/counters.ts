@@ -21,6 +21,8 @@ export const counterNames = {
   /** Bytes of the version table of a user's tree. */
   treeBytes: (user: number): string => `tree-bytes/${user}`,
   deletes: (server: number): string => `deletes/${server}`,
+  /** Chunks queued for repair that have so many replicas left. */
+  repairs: (replicasLeft: number): string => `repairs/${replicasLeft}`,
 } as const
 
 const PAGE = 10_000

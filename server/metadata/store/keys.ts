@@ -27,6 +27,7 @@
  *   v     chunkserver            u32 server                             ServerRecord
  *   w     window of a file       u64 content, u32 window                WindowRecord
  *   x     deletes of a server    u32 server, u64 chunk                  mark
+ *   y     chunk to repair        u8 replicas left, u64 chunk            mark
  */
 import { invariant } from '../../../schema/wire/invariant.ts'
 import { limits } from '../../../schema/wire/limits.ts'
@@ -55,6 +56,7 @@ const USER = space('u')
 const SERVER = space('v')
 const WINDOW = space('w')
 const DELETE = space('x')
+const REPAIR = space('y')
 
 const TWO_32 = 0x1_0000_0000
 
@@ -130,6 +132,14 @@ export const keys = {
   },
   xattr: (inode: number): Buffer => u64(XATTR, inode),
   delete: (server: number, chunk: number): Buffer => u32u64(DELETE, server, chunk),
+  repair(replicasLeft: number, chunk: number): Buffer {
+    const key = Buffer.allocUnsafe(10)
+    key.writeUInt8(REPAIR, 0)
+    key.writeUInt8(replicasLeft, 1)
+    key.writeUInt32BE(Math.floor(chunk / TWO_32), 2)
+    key.writeUInt32BE(chunk % TWO_32, 6)
+    return key
+  },
 } as const
 
 export interface KeyRange {
@@ -147,6 +157,10 @@ export const ranges = {
   deletes: (server: number): KeyRange => under(u32(DELETE, server)),
   treePages: (user: number): KeyRange => under(u32(TREE_PAGE, user)),
   serverChunks: (server: number): KeyRange => under(u32(SERVER_CHUNK, server)),
+  /** Chunks that have no replica left. */
+  lostChunks: under(Buffer.of(REPAIR, 0)),
+  /** Chunks to repair that have a replica left, fewest first. */
+  repairs: { from: Buffer.of(REPAIR, 1), to: Buffer.of(REPAIR + 1) },
   counters: under(Buffer.of(COUNTER)),
   devices: under(Buffer.of(DEVICE)),
   inodes: under(Buffer.of(INODE)),
@@ -171,5 +185,7 @@ export const parts = {
   operation: (key: Buffer): number => key.readUInt32BE(9) * TWO_32 + key.readUInt32BE(13),
   /** The chunk of a key that is a kind, a u32 server and a u64 chunk. */
   serversChunk: (key: Buffer): number => key.readUInt32BE(5) * TWO_32 + key.readUInt32BE(9),
+  /** The chunk of a key that is a kind, a byte and a u64 chunk. */
+  repairsChunk: (key: Buffer): number => key.readUInt32BE(2) * TWO_32 + key.readUInt32BE(6),
   counterName: (key: Buffer): string => key.toString('utf8', 1),
 } as const

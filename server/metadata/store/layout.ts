@@ -47,6 +47,7 @@ export const layout = {
   servers: kind('v', 'chunkserver', tables.servers, 5),
   windows: kind('w', 'window', tables.windows, 13),
   deletes: kind('x', 'delete order', tables.marks, 13),
+  repairs: kind('y', 'chunk to repair', tables.marks, 10),
 } as const
 
 /** Records of the store itself, one of each: different tables under one letter, by their names. */

@@ -8,18 +8,19 @@
  *
  *   from  to  what changes
  *   ----  --  ------------
- *   (1 is the first version; nothing has changed yet)
+ *   1     2   nothing is rewritten: records of chunks say which copies are damaged and whether the chunk
+ *             waits for repair, which older programs would drop
  */
 import type { Log } from '../../../schema/rpc/api.ts'
 import { invariant } from '../../../schema/wire/invariant.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { keyAfter, type Change, type Entry, type OrderedStore } from '../../store/ordered-store.ts'
 import { breakHistory } from '../standby/history.ts'
-import { keys, type KeyRange } from './keys.ts'
+import { keys, ranges, type KeyRange } from './keys.ts'
 import { tables } from './tables.ts'
 
 /** The meaning of what is in the store; raised with every change that old code would misread. */
-export const SCHEMA_VERSION = 1
+export const SCHEMA_VERSION = 2
 
 /** Records that a migration reads, and rewrites, at once. */
 const BATCH = 1_000
@@ -34,7 +35,7 @@ export interface Migration {
 }
 
 /** One for each version but the last, in order. */
-const migrations: readonly Migration[] = []
+const migrations: readonly Migration[] = [{ from: 1, range: ranges.repairs, rewrite: () => [] }]
 
 export interface MigrateOptions {
   readonly log: Log

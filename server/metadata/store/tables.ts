@@ -32,6 +32,8 @@ const logRecord: Codec<Uint8Array> = {
 
 export const tables = {
   chunks: cached(records.PlacedChunkRecord),
+  /** As `chunks`, to read many that nobody will ask for soon. Never to be written through. */
+  scannedChunks: uncached(records.PlacedChunkRecord),
   cluster: uncached(records.ClusterRecord),
   dentries: cached(records.DentryRecord),
   devices: cached(records.DeviceRecord),

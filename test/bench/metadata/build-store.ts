@@ -26,7 +26,7 @@ import type { RecordName, Transaction } from '../../../server/metadata/store/tra
 import { HEARTBEAT_MS } from '../../../server/metadata/topology.ts'
 import { openRocksStore } from '../../../server/store/rocks-store.ts'
 import { connection } from '../../support/metadata.ts'
-import { BATCH_FILES, log, type BenchCluster } from './cluster.ts'
+import { BATCH_FILES, log, type BenchCluster, storeOf } from './cluster.ts'
 import { attributes, entry, FILE_BYTES, Kind, NO_BYTES, token } from './sealed-bytes.ts'
 
 const MIB = 1_048_576
@@ -96,6 +96,7 @@ class Builder {
       const rate = made / ((performance.now() - startedMs) / 1_000)
       console.log(`${state.files} files, ${rate.toFixed(0)}/s`)
     }, PROGRESS_MS)
+    await this.#trust()
     this.#heartbeats()
     const heartbeats = setInterval(() => this.#heartbeats(), HEARTBEAT_MS)
     try {
@@ -119,6 +120,16 @@ class Builder {
     const seconds = (performance.now() - startedMs) / 1_000
     const rate = ((files - first) / seconds).toFixed(0)
     console.log(`built ${files - first} files in ${seconds.toFixed(0)} s, ${rate}/s`)
+  }
+
+  /** When the chunkservers register they are taken to have what they should. */
+  async #trust(): Promise<void> {
+    const { database, topology } = this.#services
+    for (const { record } of topology.all()) {
+      const trusted = { ...record, store: storeOf(record.id) }
+      await database.write({}, (txn) => txn.put(tables.servers, keys.server(record.id), trusted))
+      topology.put(trusted)
+    }
   }
 
   /** All chunkservers are alive, as if they had just said so. */

@@ -7,7 +7,7 @@ import { performance } from 'node:perf_hooks'
 import { methods } from '../../../schema/methods.ts'
 import { Dialer } from '../../../schema/quic/dialer.ts'
 import type { Peer } from '../../../schema/quic/api.ts'
-import { log, type BenchCluster, type Chunkserver, type RunningServer } from './cluster.ts'
+import { log, storeOf, type BenchCluster, type Chunkserver, type RunningServer } from './cluster.ts'
 import { cpuSeconds, memory } from './measuring.ts'
 
 const SPACE = { freeBytes: 3e13, chunks: 100_000 }
@@ -44,6 +44,7 @@ export class Chunkservers {
           rack,
           addresses: [`10.0.${id >> 8}.${id & 255}:7401`],
           totalBytes: 4e13,
+          store: storeOf(id),
           ...SPACE,
           epoch: 0,
           epochProof: new Uint8Array(0),

@@ -200,6 +200,9 @@ async function serve(dir: string): Promise<RunningServer> {
   }
 }
 
+/** The id of a chunkserver's store. */
+export const storeOf = (server: number): Uint8Array => Buffer.from(`store ${server}`)
+
 /** Joins chunkservers, in ten racks. */
 async function joinAll(dir: string, dialer: Dialer, count: number): Promise<Chunkserver[]> {
   const options = await dialling(dir)

@@ -90,6 +90,66 @@ t.test('damage of any kind in a file is found before a byte leaves', async (t) =
   t.ok((await get(store, 1)).equals(bytes), 'deleted and written again')
 })
 
+t.test('a good copy takes the place of a damaged one, which stays until then', async (t) => {
+  const under = await openFor(t)
+  const { store } = under
+  const sizes = [100, BLOCK, 3 * BLOCK + 5]
+  const originals = sizes.map((size) => randomBytes(size))
+  for (const [at, bytes] of originals.entries()) await put(store, at + 1, bytes)
+  await put(store, 4, randomBytes(2 * BLOCK))
+  for (const chunk of [1, 2]) await store.markDamaged(chunk, 'by the test')
+  flip(chunkPath(store.paths, 3), BLOCK)
+  rmSync(chunkPath(store.paths, 4))
+  const totals = { ...store.totals }
+  for (const [at, bytes] of [...originals, randomBytes(2 * BLOCK)].entries()) {
+    const chunk = at + 1
+    const given = await store.replace(chunk, Buffer.alloc(40, 3)).catch(async () => {
+      // Nobody had looked at this copy before.
+      await t.rejects(get(store, chunk), { code: 'chunkCorrupt' })
+      return store.replace(chunk, Buffer.alloc(40, 3))
+    })
+    await given.append(bytes.subarray(0, BLOCK))
+    await given.abort()
+    t.equal(await store.holds(chunk), chunk === 3, 'given up, it changes nothing')
+    if (chunk === 3) await t.rejects(get(store, 3), { code: 'chunkCorrupt' })
+    const writer = await store.replace(chunk, Buffer.alloc(40, 3))
+    await t.rejects(store.replace(chunk, Buffer.alloc(40, 3)), { code: 'tooManyRequests' })
+    for (let from = 0; from < bytes.length; from += BLOCK) {
+      await writer.append(bytes.subarray(from, from + BLOCK))
+    }
+    await writer.commit()
+    t.ok(await store.holds(chunk))
+    t.ok((await get(store, chunk)).equals(bytes))
+  }
+  t.same(await store.damaged(0, 9), [])
+  t.same(store.totals, totals, 'the sums stay exact')
+  const again = await under.reopen()
+  for (const [at, bytes] of originals.entries()) {
+    t.ok((await get(again, at + 1)).equals(bytes), 'also after a restart')
+  }
+  const options = { beforeMs: Date.now() + 1, limit: 99, after: undefined }
+  const { chunks } = await again.unconfirmed(options)
+  t.same(new Set(chunks), new Set([1, 2, 3, 4]))
+  t.equal(chunks.length, 4, 'each is named once')
+})
+
+t.test('a copy that is good is not replaced, and a missing one is made', async (t) => {
+  const { store } = await openFor(t)
+  const bytes = randomBytes(2 * BLOCK)
+  t.notOk(await store.holds(5))
+  for (const [other, code] of [
+    [bytes, undefined],
+    [bytes, undefined],
+    [randomBytes(2 * BLOCK), 'chunkExists'],
+  ] as const) {
+    const writer = await store.replace(5, Buffer.alloc(40, 3))
+    await writer.append(other)
+    if (code === undefined) await writer.commit()
+    else await t.rejects(writer.commit(), { code })
+  }
+  t.ok((await get(store, 5)).equals(bytes))
+})
+
 t.test('damage is remembered over a restart, and logged with chunk and path', async (t) => {
   const directory = t.testdir()
   const log = keepingLog()

@@ -94,7 +94,7 @@ t.test('orders to delete are shared out when there are many chunkservers', async
   const { database, topology, clock } = metadata.services
   for (let id = 4; id <= 1_000; id++) {
     const more = { rack: 'a', addresses: [], joined: clock.nowNs(), totalBytes: 0, revoked: false }
-    topology.put({ id, ...more })
+    topology.put({ id, ...more, lost: false, draining: false, store: Buffer.of(1) })
   }
   await database.write({}, (txn) => {
     for (let chunk = 1; chunk <= 100; chunk++) txn.put(tables.marks, keys.delete(1, chunk), true)

@@ -82,7 +82,7 @@ t.test('what goes in comes out, but for sessions, ticket keys and next numbers',
   )
   const changed = [...after.keys()].filter((key) => after.get(key) !== before.get(key))
   t.ok(
-    changed.every((key) => key.startsWith('q') || key === 'mrestored' || key === 'mhistory'),
+    changed.every((key) => /^[qv]/u.test(key) || key === 'mrestored' || key === 'mhistory'),
     changed.join(' '),
   )
   t.equal(after.size, before.size - left.length + changed.filter((key) => !before.has(key)).length)
@@ -249,4 +249,39 @@ t.test('restored: no number is given out again, and unknown chunks are kept', as
   t.same(await releaseUnknown(metadata.services), { released: true })
   t.same(await report(), [lostChunk.chunk, chunk.chunk], 'the other once it is let go of')
   t.same(await releaseUnknown(metadata.services), { released: false })
+})
+
+t.test('restored: what the backup says of replicas is not taken for granted', async (t) => {
+  const parent = t.testdir()
+  const db = join(parent, 'live', 'db')
+  cpSync(join(template, 'db'), db, { recursive: true })
+  const [chunk] = tree.chunks
+  const gone = 900
+  await withStore(db, async (store) => {
+    const server = await store.get(keys.server(1))
+    if (server === undefined) throw new Error('there is no chunkserver 1')
+    const record = { ...tables.servers.decode(server), store: Buffer.from('seen') }
+    const queued = tables.marks.encode(true)
+    await store.write(
+      [
+        { key: keys.server(1), value: tables.servers.encode(record) },
+        // A copy beyond the wanted number, which may be the only one by now; and a deleted chunk.
+        { key: keys.delete(66, chunk), value: queued },
+        { key: keys.delete(66, gone), value: queued },
+        { key: keys.counter('deletes/66'), value: tables.numbers.encode({ value: 2 }) },
+      ],
+      { sync: true },
+    )
+  })
+  const from = join(parent, 'replicas.backup')
+  await withStore(db, (store) => writeBackup(from, header(), recordFrames(store)))
+  const dir = join(parent, 'restored')
+  await restoreBackup({ from, dir })
+  await withStore(join(dir, 'db'), async (store) => {
+    const server = await store.get(keys.server(1))
+    t.equal(server && tables.servers.decode(server).store.length, 0, 'it is asked what it has')
+    t.notOk(await store.get(keys.delete(66, chunk)))
+    t.ok(await store.get(keys.delete(66, gone)))
+    t.same(await wrong(t, store), [])
+  })
 })

@@ -163,6 +163,36 @@ const repairable: Record<string, Break> = {
     },
     found: /^index: chunkserver \d is told to delete chunk \d+, which is in use there$/u,
   },
+  'a chunk that waits for repair and is not queued': {
+    how: (store, { chunks }) =>
+      change(store, tables.chunks, keys.chunk(chunks[0]), (record) => ({ ...record, repair: 2 })),
+    found: /^index: the queue for repair lacks chunk \d+ with 1 replicas$/u,
+  },
+  'a queued chunk that does not wait': {
+    how: (store, { chunks }) => mark(store, keys.repair(1, chunks[1])),
+    found: /^index: the queue for repair has chunk \d+ with 1 replicas, which is not so$/u,
+  },
+  'a chunk that is queued elsewhere than it says': {
+    how: async (store, { chunks }) => {
+      await change(store, tables.chunks, keys.chunk(chunks[0]), (r) => ({ ...r, repair: 3 }))
+      await mark(store, keys.repair(0, chunks[0]))
+      await number(store, keys.counter('repairs/0'), 1)
+    },
+    found: /^index: the queue for repair has chunk \d+ with 0 replicas, which is not so$/u,
+  },
+  'a queued chunk that is not there': {
+    how: (store) => mark(store, keys.repair(200, 4_000)),
+    found: /^index: the queue for repair has chunk 4000 with 200 replicas/u,
+  },
+  'a counter of the queue': {
+    how: (store) => number(store, keys.counter('repairs/1'), 2),
+    found: /^count: counter repairs\/1 is 2 and should be 0$/u,
+  },
+  'damage of a copy that is not there': {
+    how: (store, { chunks }) =>
+      change(store, tables.chunks, keys.chunk(chunks[0]), (r) => ({ ...r, damaged: [77] })),
+    found: /^index: chunk \d+ counts a copy as damaged on a chunkserver where it is not$/u,
+  },
   'a user without a name': {
     how: (store) => remove(store, keys.userName('ann')),
     found: /^index: no name leads to user 1 \(ann\)$/u,
@@ -309,6 +339,19 @@ t.test('damaged records are named, and what rests on them is left alone', async 
   t.ok(details(result).includes("damaged: the store's own record cluster is damaged"))
   const chunk = await store.get(keys.chunk(tree.chunks[0]))
   t.ok(chunk, 'a chunk that only a damaged window named is kept')
+})
+
+t.test('of a chunk whose record is damaged, the queue for repair is believed', async (t) => {
+  const { disk, scratch } = copy(t)
+  const [chunk] = tree.chunks
+  const before = disk.open()
+  await mark(before, keys.repair(1, chunk))
+  await number(before, keys.counter('repairs/1'), 1)
+  await before.close()
+  disk.damage([keys.chunk(chunk)])
+  const store = open(t, disk)
+  t.notOk(details(await run(t, store, scratch, true)).some((detail) => /repair/u.test(detail)))
+  t.ok(await store.get(keys.repair(1, chunk)))
 })
 
 t.test(

@@ -15,10 +15,12 @@ import { limits } from '../../../../../schema/wire/limits.ts'
 import type { StatusName } from '../../../../../schema/wire/status.ts'
 import { commit } from '../../../../../server/metadata/operations/commit.ts'
 import { getInode } from '../../../../../server/metadata/operations/get-inode.ts'
+import { clusterStatus } from '../../../../../server/metadata/operations/cluster-status.ts'
 import { heartbeat } from '../../../../../server/metadata/operations/heartbeat.ts'
 import { plan } from '../../../../../server/metadata/operations/plan.ts'
 import { readManifest } from '../../../../../server/metadata/operations/read-manifest.ts'
 import { readWindows } from '../../../../../server/metadata/operations/read-windows.ts'
+import { repairStatus } from '../../../../../server/metadata/operations/repair-status.ts'
 import { reportChunk } from '../../../../../server/metadata/operations/report-chunk.ts'
 import { unlink } from '../../../../../server/metadata/operations/unlink.ts'
 import { counterNames } from '../../../../../server/metadata/store/counters.ts'
@@ -423,7 +425,7 @@ t.test('a plan that has expired is refused, and only then is its chunk dead', as
   t.ok(extra.deletes.includes(named.chunk), 'a replica that nobody counts on goes')
 })
 
-t.test('a damaged copy goes while there is another, and the last one never', async (t) => {
+t.test('a damaged copy is not read and not deleted, and waits for its replacement', async (t) => {
   const file = await session.make(root, 'damaged')
   const chunk = await session.chunk(10)
   const [first = 0, second = 0] = chunk.servers
@@ -434,10 +436,19 @@ t.test('a damaged copy goes while there is another, and the last one never', asy
     chunks: [chunk],
   })
   const damaged = [chunk.chunk]
-  t.ok((await heartbeat(first, beat({ damaged }), services)).deletes.includes(chunk.chunk))
+  t.notOk((await heartbeat(first, beat({ damaged }), services)).deletes.includes(chunk.chunk))
   t.same((await windowsOf(file)).chunks[0]?.servers, [second])
+  t.equal(counter(counterNames.repairs(1)), 1)
   t.notOk((await heartbeat(second, beat({ damaged }), services)).deletes.includes(chunk.chunk))
-  t.same((await windowsOf(file)).chunks[0]?.servers, [second])
+  t.same((await windowsOf(file)).chunks[0]?.servers, [first, second], 'both, for want of better')
+  t.same([counter(counterNames.repairs(0)), counter(counterNames.repairs(1))], [1, 0])
+  t.match(await repairStatus(services), { waiting: [1, 0], lostInodes: [file] })
+  t.match(await clusterStatus(services), { underReplicated: 1, lostChunks: 1 })
+  await session.mutate(unlink, { parent: root, token: token('damaged'), directory: false })
+  t.ok(
+    await until(() => counter(counterNames.repairs(0)) === 0),
+    'with its file it leaves the queue',
+  )
 })
 
 t.test('no plan without enough servers', async (t) => {
