@@ -7,9 +7,6 @@ import { mountInForeground } from './mount/foreground.ts'
 import { mountOptions, parseMountOptions } from './mount/options.ts'
 import { commandLine } from './runtime/command-line.ts'
 import { runMain } from './runtime/exit.ts'
-import { collectForBuffers } from './runtime/heap.ts'
-
-collectForBuffers()
 
 await runMain('dfs-mount', async () => {
   await commandLine('dfs-mount')
