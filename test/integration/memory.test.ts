@@ -2,7 +2,7 @@
  * Resident memory of `dfs-mount` while much more than its budgets goes through it: its peak, as the
  * kernel keeps it, stays under the budgets and 250 MB.
  *
- * DFS_TEST_COPY=10G copies as much as it says in place of 768M.
+ * DFS_TEST_COPY=10G copies as much as it says in place of 384M.
  */
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -19,7 +19,7 @@ import { noPython } from '../support/lockstep.ts'
 const MIB = 1_048_576
 const OVERHEAD_BYTES = 250_000_000
 const PIECE_BYTES = 64 * MIB
-const copyBytes = parseSize(process.env['DFS_TEST_COPY'] ?? '768M')
+const copyBytes = parseSize(process.env['DFS_TEST_COPY'] ?? '384M')
 const timeoutMs = 120_000 + Math.ceil(copyBytes / 10_000)
 const skip = noMounts() ?? noPython() ?? false
 
