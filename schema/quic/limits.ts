@@ -50,7 +50,7 @@ export const quicLimits = {
   /** Milliseconds without an answer, while requests are under way, until the peer is asked. */
   missedMs: 1_000,
   /** Questions without an answer, while requests are under way, after which the peer counts as gone. */
-  unansweredMax: 2,
+  unansweredMax: 4,
   /** Milliseconds a handshake may take. */
   handshakeMs: 10_000,
   /** Bytes of our connection ids. */

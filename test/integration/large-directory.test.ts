@@ -2,7 +2,7 @@
  * A directory of very many entries at a mount: listed whole, each entry once, within a bound of memory,
  * also while it changes, and removed again.
  *
- * DFS_TEST_ENTRIES=200000 makes it as large as that, in place of 8,000, and removes all of it by
+ * DFS_TEST_ENTRIES=200000 makes it as large as that, in place of 4,000, and removes all of it by
  * `rm -r`, in place of a tenth.
  */
 import { readdirSync, readFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ import { run, shell } from '../support/fuse-mount.ts'
 import { noPython } from '../support/lockstep.ts'
 import { silent } from '../support/transport.ts'
 
-const entries = Number(process.env['DFS_TEST_ENTRIES'] ?? 8_000)
+const entries = Number(process.env['DFS_TEST_ENTRIES'] ?? 4_000)
 const all = process.env['DFS_TEST_ENTRIES'] !== undefined
 const OWNER = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
 /** Requests under way while the directory is filled. */

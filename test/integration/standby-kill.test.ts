@@ -15,7 +15,7 @@ import { MetadataProcess } from '../support/client-metadata.ts'
 import { checkStore } from '../support/metadata-check.ts'
 import { silent, until } from '../support/transport.ts'
 
-const ROUNDS = Number(process.env['DFS_KILL_ROUNDS'] ?? 3)
+const ROUNDS = Number(process.env['DFS_KILL_ROUNDS'] ?? 2)
 const WRITERS = 12
 /** Milliseconds of load before each kill. */
 const LOAD_MS = 600
