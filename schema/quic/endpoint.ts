@@ -11,7 +11,6 @@ import type { Log } from '../rpc/api.ts'
 import { DfsError } from '../wire/status.ts'
 import { formatAddress, type HostPort } from './address.ts'
 import { quicLimits } from './limits.ts'
-import { datagramReceived } from './receive-memory.ts'
 
 const LONG_HEADER = 0x80
 const LONG_HEADER_CID_AT = 6
@@ -210,7 +209,6 @@ export class Endpoint {
   readonly #onMessage = (datagram: Buffer, from: RemoteInfo): void => {
     const first = datagram[0]
     if (first === undefined) return
-    datagramReceived()
     if (this.#sole !== undefined) {
       this.#sole.receive(datagram, from)
       this.schedule(this.#sole)
