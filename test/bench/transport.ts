@@ -29,7 +29,8 @@ const SMALL = new Uint8Array(200)
 const DATAGRAM_BYTES = [1_350, 9_000, 16_383] as const
 /** Each bulk measurement moves about this many seconds' worth of bytes. */
 const BULK_BYTES: Record<number, number> = { 1350: 150e6, 9000: 600e6, 16383: 800e6 }
-const PACKAGE_BULK_BYTES = 4e6
+/** Some five seconds' worth: shorter transfers end before the package's classes have slowed down. */
+const PACKAGE_BULK_BYTES = 20e6
 /** Milliseconds for the package's small requests. */
 const PACKAGE_SMALL_MS_MAX = 20_000
 

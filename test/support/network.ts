@@ -7,12 +7,16 @@
 import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { Test } from 'tap'
 
 /** From the compiled test/support to the source's. */
 const SWITCH = ['../../../test/support/netfault.py', './netfault.py']
   .map((path) => fileURLToPath(new URL(path, import.meta.url)))
   .find((path) => existsSync(path))
+
+/** What ends the processes of a network: a test, or a benchmark's list of things to undo. */
+export interface Scope {
+  teardown(work: () => unknown): void
+}
 
 /** What this machine lacks for network tests; undefined when nothing. */
 export function networkMissing(): string | undefined {
@@ -42,7 +46,7 @@ export class Network {
   }
 
   /** Namespaces a, b, ... with addresses 10.77.0.1, .2, ...; gone when the test ends. */
-  static async up(t: Test, hosts: readonly string[], mtu = 1_500): Promise<Network> {
+  static async up(t: Scope, hosts: readonly string[], mtu = 1_500): Promise<Network> {
     const name = `dfs${process.pid}${Math.random().toString(36).slice(2, 5)}`
     const running = spawn('python3', [SWITCH ?? '', 'up', name, `mtu=${mtu}`, ...hosts], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -67,7 +71,7 @@ export class Network {
   }
 
   /** Runs a worker in the namespace of a host; ended with the test. */
-  worker(t: Test, host: string): Worker {
+  worker(t: Scope, host: string): Worker {
     return new Worker(t, ['netns', 'exec', `${this.#name}-${host}`, process.execPath])
   }
 
@@ -85,7 +89,7 @@ export class Worker {
   #next = 1
   readonly #waiting = new Map<number, { resolve: (v: never) => void; reject: (e: Error) => void }>()
 
-  constructor(t: Test, namespace?: readonly string[]) {
+  constructor(t: Scope, namespace?: readonly string[]) {
     const file = fileURLToPath(new URL('transport-worker.js', import.meta.url))
     this.child = fork(
       file,

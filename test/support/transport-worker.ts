@@ -45,6 +45,7 @@ interface BytesArgs {
 let listener: Listener | undefined
 let dialer: Dialer | undefined
 let peer: Peer | undefined
+let tlsSocket: TLSSocket | undefined
 
 function thePeer(): Peer {
   if (peer === undefined) throw new Error('connect first')
@@ -140,12 +141,22 @@ const operations: Record<string, (args: never) => Promise<unknown>> = {
     return [...(listener?.connections ?? [])].map((connection) => connection.peer.address)
   },
 
+  /** Serves uploads over TCP and TLS: eight bytes of length, that many bytes, and the length back. */
   async serveTls({ host, identity }: ListenArgs): Promise<number> {
     const { certificatePem: cert, privateKeyPem: key } = identity
     const server = createServer({ cert, key, minVersion: 'TLSv1.3' }, (socket) => {
-      let total = 0
-      socket.on('data', (piece: Buffer) => (total += piece.length))
-      socket.on('end', () => socket.end(String(total)))
+      let left = 0
+      let bytes: Uint8Array = new Uint8Array()
+      socket.on('data', (piece: Buffer) => {
+        let payload = piece
+        if (left === 0) {
+          bytes = Uint8Array.from(piece.subarray(0, 8))
+          left = fromU64(bytes)
+          payload = piece.subarray(8)
+        }
+        left -= payload.length
+        if (left === 0) socket.write(bytes)
+      })
       socket.on('error', () => socket.destroy())
     })
     await new Promise<void>((resolve) => {
@@ -154,30 +165,32 @@ const operations: Record<string, (args: never) => Promise<unknown>> = {
     return (server.address() as AddressInfo).port
   },
 
-  /** MB/s of one upload over TCP and TLS, for comparison. */
-  async uploadTls(args: {
-    host: string
-    port: number
-    caPem: string
-    bytes: number
-  }): Promise<number> {
-    const { host, port, caPem: ca, bytes } = args
-    const socket = await new Promise<TLSSocket>((resolve, reject) => {
+  /** Opens the connection of `uploadTls`. */
+  async connectTls(args: { host: string; port: number; caPem: string }): Promise<void> {
+    const { host, port, caPem: ca } = args
+    tlsSocket?.destroy()
+    tlsSocket = await new Promise<TLSSocket>((resolve, reject) => {
       const opened: TLSSocket = connect({ host, port, ca, servername: SERVER_NAME }, () =>
         resolve(opened),
       )
       opened.once('error', reject)
     })
+  },
+
+  /** MB/s of one upload over TCP and TLS, for comparison. */
+  async uploadTls({ bytes }: BytesArgs): Promise<number> {
+    const socket = tlsSocket
+    if (socket === undefined) throw new Error('connectTls first')
     const started = performance.now()
+    const answer = new Promise<Buffer>((resolve) => {
+      socket.once('data', resolve)
+    })
+    socket.write(u64(bytes))
     for (let left = bytes; left > 0; left -= PIECE_BYTES) {
       const piece = left < PIECE_BYTES ? pattern.subarray(0, left) : pattern
       if (!socket.write(piece)) await new Promise((resolve) => socket.once('drain', resolve))
     }
-    const answer = new Promise<string>((resolve) => {
-      socket.once('data', (data: Buffer) => resolve(data.toString()))
-    })
-    socket.end()
-    const got = Number(await answer)
+    const got = fromU64(await answer)
     if (got !== bytes) throw new Error(`${got} bytes arrived of ${bytes}`)
     return bytes / 1_000 / (performance.now() - started)
   },
