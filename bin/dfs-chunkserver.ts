@@ -6,6 +6,9 @@ import { check, checkOptions } from './chunkserver/check.ts'
 import { serve, serveOptions } from './chunkserver/serve.ts'
 import { commandLine } from './runtime/command-line.ts'
 import { runMain } from './runtime/exit.ts'
+import { growHeap } from './runtime/heap.ts'
+
+growHeap(400)
 
 await runMain('dfs-chunkserver', async () => {
   await commandLine('dfs-chunkserver')

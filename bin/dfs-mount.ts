@@ -7,6 +7,9 @@ import { mountInForeground } from './mount/foreground.ts'
 import { mountOptions, parseMountOptions } from './mount/options.ts'
 import { commandLine } from './runtime/command-line.ts'
 import { runMain } from './runtime/exit.ts'
+import { growHeap } from './runtime/heap.ts'
+
+growHeap(200)
 
 await runMain('dfs-mount', async () => {
   await commandLine('dfs-mount')
