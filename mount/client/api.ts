@@ -84,7 +84,7 @@ export interface ChunkClient {
   /** Starts a chunk of the file that `key` belongs to. */
   begin(key: InodeKey, options?: BeginOptions): Promise<ChunkWriter>
   /**
-   * Plaintext of whole blocks of a chunk, the last one possibly short. Tries the other replicas when
+   * Plaintext of each of some blocks of a chunk, the last one possibly short. Tries the other replicas when
    * one fails, is late or does not verify (which is reported); throws when none is left:
    * `notAuthentic` when bytes came but did not verify, else the last error.
    */
@@ -94,6 +94,6 @@ export interface ChunkClient {
     servers: readonly ServerAddress[],
     firstBlock: number,
     blockCount: number,
-  ): Promise<Uint8Array>
+  ): Promise<Uint8Array[]>
   close(): Promise<void>
 }

@@ -13,8 +13,9 @@ import { methods } from '../../schema/methods.ts'
 import type { Call, Log } from '../../schema/rpc/api.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
-import { blocksOf, ChunkOpener, sealedBytesOf } from '../crypto/chunk-cipher.ts'
+import { blocksOf, sealedBytesOf } from '../crypto/chunk-cipher.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
+import type { ChunkOpeners } from './chunk-openers.ts'
 import type { ChunkserverPool } from './chunkserver-pool.ts'
 import { SILENCE_MS } from './liveness.ts'
 import { blamesServer, isAboutTicket, isBadCopy, isPassing, worstOf } from './replica-errors.ts'
@@ -28,6 +29,7 @@ const scratches: Buffer[] = []
 
 export interface ReadParts {
   readonly pool: ChunkserverPool
+  readonly openers: ChunkOpeners
   readonly health: ServerHealth
   readonly log: Log
   /** Tells the metadata server of a bad copy; returns at once. */
@@ -51,7 +53,7 @@ export class BlockRead {
   readonly #errors: DfsError[] = []
   #timer: NodeJS.Timeout | undefined
   #done = false
-  #resolve: ((plain: Uint8Array) => void) | undefined
+  #resolve: ((plain: Uint8Array[]) => void) | undefined
   #reject: ((error: Error) => void) | undefined
 
   constructor(parts: ReadParts, range: BlockRange) {
@@ -69,8 +71,8 @@ export class BlockRead {
     }
   }
 
-  /** The plaintext. Throws the errors of all replicas as one, when none was good. */
-  async run(): Promise<Uint8Array> {
+  /** The plaintext of each block. Throws the errors of all replicas as one, when none was good. */
+  async run(): Promise<Uint8Array[]> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -99,7 +101,7 @@ export class BlockRead {
     this.#watch()
   }
 
-  #won(attempt: Attempt, plain: Uint8Array): void {
+  #won(attempt: Attempt, plain: Uint8Array[]): void {
     this.#running.delete(attempt)
     if (this.#done) return
     this.#end()
@@ -172,7 +174,7 @@ class Attempt {
     this.server = server
   }
 
-  async run(): Promise<Uint8Array> {
+  async run(): Promise<Uint8Array[]> {
     const { health } = this.#parts
     const { id } = this.server
     const startedMs = performance.now()
@@ -202,7 +204,7 @@ class Attempt {
     this.#abort.abort()
   }
 
-  async #read(startedMs: number): Promise<Uint8Array> {
+  async #read(startedMs: number): Promise<Uint8Array[]> {
     const { location, firstBlock, blockCount } = this.#range
     const { chunk, ticket } = location
     const request = { chunk, ticket, firstBlock, blockCount }
@@ -222,7 +224,7 @@ class Attempt {
     }
   }
 
-  async #open(call: Call<ReadChunkResponse>, response: ReadChunkResponse): Promise<Uint8Array> {
+  async #open(call: Call<ReadChunkResponse>, response: ReadChunkResponse): Promise<Uint8Array[]> {
     const { key, location, firstBlock, blockCount } = this.#range
     const { chunk, length } = location
     const { header, sealedBytes } = response
@@ -230,21 +232,19 @@ class Attempt {
       const detail = `chunk ${chunk}: ${sealedBytes} bytes at chunkserver ${this.server.id}, not ${sealedBytesOf(length)}`
       throw new DfsError('chunkTruncated', detail)
     }
-    const opener = new ChunkOpener(key, { chunk, header, length })
-    const last = firstBlock + blockCount - 1
-    const plain = Buffer.allocUnsafeSlow(
-      (blockCount - 1) * limits.blockBytes + opener.plainBytes(last),
-    )
+    const { openers } = this.#parts
+    const opener = openers.take(key, { chunk, header, length })
+    const plain: Uint8Array[] = []
     const scratch = scratches.pop() ?? Buffer.allocUnsafeSlow(limits.sealedBlockBytes)
     try {
-      for (let index = firstBlock, at = 0; index <= last; index++) {
+      for (let index = firstBlock; index < firstBlock + blockCount; index++) {
         const sealed = scratch.subarray(0, opener.plainBytes(index) + limits.tagBytes)
         await this.#fill(call, sealed)
-        at = opener.open(index, sealed, plain, at)
+        plain.push(opener.open(index, sealed))
       }
       return plain
     } finally {
-      opener.erase()
+      openers.giveBack(opener)
       if (scratches.length < SCRATCH_KEPT_MAX) scratches.push(scratch)
     }
   }

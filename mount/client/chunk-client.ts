@@ -14,6 +14,7 @@ import { DfsError } from '../../schema/wire/status.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 import type { BeginOptions, ChunkClient, ChunkWriter, MetadataSession } from './api.ts'
 import { BlockRead, refuseRange, type BlockRange } from './block-read.ts'
+import { ChunkOpeners } from './chunk-openers.ts'
 import { Writer } from './chunk-writer.ts'
 import type { ChunkserverPool } from './chunkserver-pool.ts'
 import { PlanStock } from './plans.ts'
@@ -47,6 +48,7 @@ export class Chunks implements ChunkClient {
   readonly #budget: WriteBudget
   readonly #writers = new Set<Writer>()
   readonly #closing = new AbortController()
+  readonly #openers = new ChunkOpeners()
   /** When a copy, `chunk:server`, was reported. */
   readonly #reported = new Map<string, number>()
   #ticker: NodeJS.Timeout | undefined
@@ -96,12 +98,13 @@ export class Chunks implements ChunkClient {
     servers: readonly ServerAddress[],
     firstBlock: number,
     blockCount: number,
-  ): Promise<Uint8Array> {
+  ): Promise<Uint8Array[]> {
     this.#refuseClosed()
     const range: BlockRange = { key, location, servers, firstBlock, blockCount }
     refuseRange(range)
     const parts = {
       pool: this.#pool,
+      openers: this.#openers,
       health: this.#health,
       log: this.#log,
       report: this.#report,
@@ -130,6 +133,7 @@ export class Chunks implements ChunkClient {
     if (this.#closing.signal.aborted) return
     this.#closing.abort()
     for (const writer of this.#writers) writer.abort()
+    this.#openers.erase()
     invariant(this.#budget.usedBytes === 0, 'every writer gave its memory back')
     await this.#pool.close()
   }

@@ -158,7 +158,7 @@ export class Writer implements ChunkWriter, BudgetHolder {
   #leave(): void {
     if (this.#done) return
     this.#done = true
-    this.#grow(() => this.#sealed.drop())
+    this.#grow(() => this.#sealed.drop(this.#error === undefined))
     this.#parts.budget.leave(this)
     this.#parts.onDone(this)
   }

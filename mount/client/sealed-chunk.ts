@@ -13,6 +13,11 @@ import type { InodeKey } from '../crypto/inode-key.ts'
 /** Blocks in a segment at most: 1 MiB goes to the transport at a time. */
 const SEGMENT_BLOCKS_MAX = 16
 
+/** Whole segments of chunks that are stored, kept for the next ones: 32 MiB. */
+const SPARE_SEGMENTS_MAX = 32
+const SEGMENT_BYTES = SEGMENT_BLOCKS_MAX * limits.sealedBlockBytes
+const spareSegments: Buffer[] = []
+
 export interface Segment {
   readonly bytes: Buffer
   /** Sealed bytes in it; never fewer than before. */
@@ -99,8 +104,15 @@ export class SealedChunk {
     this.#dropStaging()
   }
 
-  /** Lets go of everything; the chunk is durable or given up. */
-  drop(): void {
+  /**
+   * Lets go of everything; the chunk is durable or given up. `sent`: nobody sends any of it any more,
+   * so its memory may be used again.
+   */
+  drop(sent: boolean): void {
+    for (const { bytes } of sent ? this.#segments : []) {
+      if (spareSegments.length === SPARE_SEGMENTS_MAX) break
+      if (bytes.length === SEGMENT_BYTES) spareSegments.push(bytes)
+    }
     this.#ended = true
     this.#sealer.erase()
     this.#dropStaging()
@@ -115,7 +127,8 @@ export class SealedChunk {
       // Small chunks take little memory, large ones few segments.
       const blocks = last ? 1 : Math.min(SEGMENT_BLOCKS_MAX, Math.max(1, this.#blocks))
       const bytes = last ? sealed : blocks * limits.sealedBlockBytes
-      segment = { bytes: Buffer.allocUnsafeSlow(bytes), filled: 0 }
+      const spare = bytes === SEGMENT_BYTES ? spareSegments.pop() : undefined
+      segment = { bytes: spare ?? Buffer.allocUnsafeSlow(bytes), filled: 0 }
       this.#segments.push(segment)
       this.#heldBytes += bytes
     }

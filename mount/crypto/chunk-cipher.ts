@@ -151,11 +151,8 @@ export class ChunkOpener {
     return Math.min(limits.blockBytes, this.#length - index * limits.blockBytes)
   }
 
-  /**
-   * Opens block `index` into `into` from `at` on and returns where it ends. Throws `notAuthentic`;
-   * `into` is not touched then.
-   */
-  open(index: number, sealed: Uint8Array, into: Uint8Array, at: number): number {
+  /** The plaintext of block `index`, in memory of its own. Throws `notAuthentic`. */
+  open(index: number, sealed: Uint8Array): Buffer {
     const plainBytes = this.plainBytes(index)
     if (plainBytes <= 0 || sealed.length !== plainBytes + limits.tagBytes)
       throw this.#refusal(index)
@@ -171,8 +168,7 @@ export class ChunkOpener {
     } catch (cause) {
       throw this.#refusal(index, cause)
     }
-    into.set(plain, at)
-    return at + plainBytes
+    return plain
   }
 
   /** Zeroes the chunk's key. */

@@ -7,7 +7,7 @@ import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { ChunkClient } from '../client/api.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
-import { blockKey, type BlockCache, type BlockRun } from './block-cache.ts'
+import { blockKey, type BlockCache } from './block-cache.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
 
 /** Blocks that one request asks for: 1 MiB, large enough for the round trip not to count. */
@@ -23,11 +23,17 @@ export interface WantedBlocks {
   readonly blockCount: number
 }
 
+/** The blocks that a fetch brought. */
+export interface FetchedBlocks {
+  readonly firstBlock: number
+  readonly blocks: readonly Uint8Array[]
+}
+
 export class BlockFetcher {
   readonly #chunks: ChunkClient
   readonly #cache: BlockCache
   readonly #log: Log
-  readonly #underWay = new Map<number, Promise<BlockRun>>()
+  readonly #underWay = new Map<number, Promise<FetchedBlocks>>()
   #aheadBytes = 0
 
   constructor(chunks: ChunkClient, cache: BlockCache, log: Log) {
@@ -37,20 +43,22 @@ export class BlockFetcher {
   }
 
   /** The fetch that will bring a block, if one is under way. */
-  underWay(chunk: number, block: number): Promise<BlockRun> | undefined {
+  underWay(chunk: number, block: number): Promise<FetchedBlocks> | undefined {
     return this.#underWay.get(blockKey(chunk, block))
   }
 
   /** Fetches blocks that somebody waits for. */
-  async fetch(wanted: WantedBlocks, located: LocatedChunk): Promise<BlockRun> {
+  async fetch(wanted: WantedBlocks, located: LocatedChunk): Promise<FetchedBlocks> {
     const fetching = this.#request(wanted, located)
     for (let block = 0; block < wanted.blockCount; block++) {
       this.#underWay.set(blockKey(wanted.chunk, wanted.firstBlock + block), fetching)
     }
     try {
-      const run = await fetching
-      this.#cache.put(run)
-      return run
+      const fetched = await fetching
+      for (const [index, bytes] of fetched.blocks.entries()) {
+        this.#cache.put(wanted.chunk, wanted.firstBlock + index, bytes)
+      }
+      return fetched
     } finally {
       for (let block = 0; block < wanted.blockCount; block++) {
         const key = blockKey(wanted.chunk, wanted.firstBlock + block)
@@ -76,16 +84,17 @@ export class BlockFetcher {
       })
   }
 
-  async #request(wanted: WantedBlocks, located: LocatedChunk): Promise<BlockRun> {
+  async #request(wanted: WantedBlocks, located: LocatedChunk): Promise<FetchedBlocks> {
     const { key, chunk, firstBlock, blockCount } = wanted
     invariant(blockCount > 0, 'a fetch asks for at least one block')
     const { location, servers } = located
-    const bytes = await this.#chunks.readBlocks(key, location, servers, firstBlock, blockCount)
+    const blocks = await this.#chunks.readBlocks(key, location, servers, firstBlock, blockCount)
+    const bytes = blocks.reduce((sum, { length }) => sum + length, 0)
     const missing = location.length - firstBlock * limits.blockBytes
-    if (bytes.length !== Math.min(blockCount * limits.blockBytes, missing)) {
-      const detail = `chunk ${chunk}: ${bytes.length} bytes came for ${blockCount} blocks from ${firstBlock}`
+    if (bytes !== Math.min(blockCount * limits.blockBytes, missing)) {
+      const detail = `chunk ${chunk}: ${bytes} bytes came for ${blockCount} blocks from ${firstBlock}`
       throw new DfsError('chunkTruncated', detail)
     }
-    return { chunk, firstBlock, bytes }
+    return { firstBlock, blocks }
   }
 }

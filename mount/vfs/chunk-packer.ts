@@ -113,8 +113,8 @@ export class ChunkPacker implements PendingChunk {
     }
   }
 
-  #put(firstBlock: number, bytes: Uint8Array): void {
-    this.#cache.put({ chunk: this.#writer.chunk, firstBlock, bytes })
+  #put(block: number, bytes: Uint8Array): void {
+    this.#cache.put(this.#writer.chunk, block, bytes)
   }
 }
 

@@ -15,7 +15,6 @@ import { ChunkPacker } from './chunk-packer.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
 import { send } from './commit.ts'
 import { addedSince, covers, runsToRewrite, type Run } from './compaction-plan.ts'
-import { blockOf } from './block-cache.ts'
 import { copyPiece, eachPiece, fetchPieces, type Piece } from './extent-reader.ts'
 import { manifestBytes, type Manifest } from './manifest.ts'
 import type { SharedFile } from './shared-file.ts'
@@ -155,9 +154,8 @@ async function readCommitted(
   const bytes = Buffer.alloc(to - from)
   const missing: Piece[] = []
   eachPiece(extents, { from, to, at: 0 }, (piece) => {
-    const run = context.cache.get(piece.chunk, piece.block)
-    const cached = run !== undefined && copyPiece(piece, blockOf(run, piece.block), bytes)
-    if (!cached) missing.push(piece)
+    const block = context.cache.get(piece.chunk, piece.block)
+    if (block === undefined || !copyPiece(piece, block, bytes)) missing.push(piece)
   })
   const locate = async (chunk: number): Promise<LocatedChunk | undefined> => {
     if (context.locations.get(chunk) === undefined) await committed.reload(window)

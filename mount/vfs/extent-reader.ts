@@ -4,8 +4,8 @@
  */
 import type { Extent } from '../../schema/generated/common.ts'
 import { limits } from '../../schema/wire/limits.ts'
-import { blockOf, type BlockCache, type BlockRun } from './block-cache.ts'
-import { BLOCKS_PER_REQUEST_MAX, type BlockFetcher } from './block-fetcher.ts'
+import type { BlockCache } from './block-cache.ts'
+import { BLOCKS_PER_REQUEST_MAX, type BlockFetcher, type FetchedBlocks } from './block-fetcher.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 
@@ -84,13 +84,13 @@ export async function fetchPieces(
   pieces: readonly Piece[],
   into: Uint8Array,
 ): Promise<boolean> {
-  const runs: Promise<BlockRun>[] = []
-  for (let index = 0; index < pieces.length; index = runs.length) {
+  const fetches: Promise<FetchedBlocks>[] = []
+  for (let index = 0; index < pieces.length; index = fetches.length) {
     const piece = pieces[index]
     if (piece === undefined) break
     const shared = source.fetcher.underWay(piece.chunk, piece.block)
     if (shared !== undefined) {
-      runs.push(shared)
+      fetches.push(shared)
       continue
     }
     const located = await source.locate(piece.chunk)
@@ -108,12 +108,13 @@ export async function fetchPieces(
     )
     // Awaited below; another one may fail first, and then nobody asks how this one ended.
     fetching.catch(() => undefined)
-    for (let repeat = 0; repeat < count; repeat++) runs.push(fetching)
+    for (let repeat = 0; repeat < count; repeat++) fetches.push(fetching)
   }
-  for (const [index, fetching] of runs.entries()) {
-    const run = await fetching
+  for (const [index, fetching] of fetches.entries()) {
+    const { firstBlock, blocks } = await fetching
     const piece = pieces[index]
-    if (piece === undefined || !copyPiece(piece, blockOf(run, piece.block), into)) return false
+    const block = piece === undefined ? undefined : blocks[piece.block - firstBlock]
+    if (piece === undefined || block === undefined || !copyPiece(piece, block, into)) return false
   }
   return true
 }

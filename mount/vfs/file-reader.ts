@@ -7,7 +7,6 @@
 import type { Extent } from '../../schema/generated/common.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
-import { blockOf } from './block-cache.ts'
 import { BLOCKS_PER_REQUEST_MAX } from './block-fetcher.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
 import { copyPiece, eachPiece, fetchPieces, firstExtentAt, type Piece } from './extent-reader.ts'
@@ -109,8 +108,8 @@ export class FileReader {
   }
 
   #copyCached(piece: Piece, into: Uint8Array): boolean {
-    const run = this.#file.context.cache.get(piece.chunk, piece.block)
-    if (run !== undefined) return copyPiece(piece, blockOf(run, piece.block), into)
+    const block = this.#file.context.cache.get(piece.chunk, piece.block)
+    if (block !== undefined) return copyPiece(piece, block, into)
     const open = this.#file.changes.pendingChunk(piece.chunk)?.openBlock(piece.block)
     return open !== undefined && copyPiece(piece, open, into)
   }

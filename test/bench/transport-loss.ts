@@ -62,7 +62,7 @@ export async function run(args: readonly string[]): Promise<void> {
     }
     for (const [what, of] of rates) console.log(`median ${what}: ${median(of)}`)
   } finally {
-    for (const work of cleanups.reverse()) await work()
+    for (const work of cleanups.toReversed()) await work()
   }
 }
 

@@ -76,7 +76,8 @@ async function readBack({ session, chunks }: Client, inode: number, key: InodeKe
   key.verifyAttributes(answer.inode.attributes)
   const [location] = answer.chunks
   if (location === undefined) throw new Error('the file has a chunk')
-  return chunks.readBlocks(key, location, answer.servers, 0, blocksOf(location.length))
+  const blocks = blocksOf(location.length)
+  return Buffer.concat(await chunks.readBlocks(key, location, answer.servers, 0, blocks))
 }
 
 t.test('what one client writes another one reads', async (t) => {

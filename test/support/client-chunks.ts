@@ -150,7 +150,8 @@ export async function readAll(
   servers: readonly number[] = written.servers,
 ): Promise<Uint8Array> {
   const location = planner.location(written, servers)
-  return chunks.readBlocks(key, location, addresses, 0, blocksOf(written.length))
+  const blocks = blocksOf(written.length)
+  return Buffer.concat(await chunks.readBlocks(key, location, addresses, 0, blocks))
 }
 
 /** Random plaintext. */

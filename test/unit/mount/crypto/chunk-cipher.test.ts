@@ -47,19 +47,14 @@ function seal(
   return { header: sealer.header, blocks }
 }
 
-function open(opener: ChunkOpener, index: number, sealed: Uint8Array): Buffer {
-  const plain = Buffer.alloc(blockBytes)
-  return plain.subarray(0, opener.open(index, sealed, plain, 0))
-}
-
 t.test('chunks of format version 1 open', async (t) => {
   const { id: chunk, header, length } = vectors.chunk
   const opener = new ChunkOpener(key, { chunk, header: Buffer.from(header, 'hex'), length })
   const sealed = readFileSync(join(fixtures, 'chunk.bin'))
   t.equal(sealed.length, sealedBytesOf(length))
   const opened = [
-    open(opener, 0, sealed.subarray(0, sealedBlockBytes)),
-    open(opener, 1, sealed.subarray(sealedBlockBytes)),
+    opener.open(0, sealed.subarray(0, sealedBlockBytes)),
+    opener.open(1, sealed.subarray(sealedBlockBytes)),
   ]
   t.ok(Buffer.concat(opened).equals(pattern(length)))
 })
@@ -73,7 +68,7 @@ t.test('whatever is sealed opens again to the same', async () => {
         const plain = pattern(length)
         const { header, blocks } = seal(key, chunk, plain)
         const opener = new ChunkOpener(key, { chunk, header, length })
-        const opened = Buffer.concat(blocks.map((block, index) => open(opener, index, block)))
+        const opened = Buffer.concat(blocks.map((block, index) => opener.open(index, block)))
         const sealedBytes = blocks.reduce((sum, block) => sum + block.length, 0)
         return opened.equals(plain) && sealedBytes === sealedBytesOf(length)
       },
@@ -93,11 +88,11 @@ t.test('no flipped bit of header or block goes unnoticed', async (t) => {
   const [block = Buffer.alloc(0)] = blocks
   for (const { bit, bytes } of flips(block)) {
     const opener = new ChunkOpener(key, { chunk: 7, header, length: 100 })
-    t.throws(() => open(opener, 0, bytes), { code: 'notAuthentic' }, `block bit ${bit}`)
+    t.throws(() => opener.open(0, bytes), { code: 'notAuthentic' }, `block bit ${bit}`)
   }
   for (const { bit, bytes } of flips(header)) {
     const attempt = (): unknown =>
-      open(new ChunkOpener(key, { chunk: 7, header: bytes, length: 100 }), 0, block)
+      new ChunkOpener(key, { chunk: 7, header: bytes, length: 100 }).open(0, block)
     t.throws(attempt, { code: /^not(Authentic|Supported)$/ }, `header bit ${bit}`)
   }
 })
@@ -144,27 +139,17 @@ t.test('what a cheating server can do with valid blocks is refused', async (t) =
     { why: 'zeros', index: 0, block: Buffer.alloc(sealedBlockBytes), with: good },
   ]
   for (const { why, index, block, with: options } of refusals) {
-    t.throws(() => open(new ChunkOpener(key, options), index, block), { code: 'notAuthentic' }, why)
+    t.throws(() => new ChunkOpener(key, options).open(index, block), { code: 'notAuthentic' }, why)
   }
   t.throws(
-    () => open(new ChunkOpener(foreign, good), 0, b0),
+    () => new ChunkOpener(foreign, good).open(0, b0),
     { code: 'notAuthentic' },
     'another file',
   )
   t.same(
-    open(new ChunkOpener(key, good), 1, b1),
+    new ChunkOpener(key, good).open(1, b1),
     pattern(length).subarray(blockBytes, 2 * blockBytes),
   )
-})
-
-t.test('a failed block leaves what was there', async (t) => {
-  const { header, blocks } = seal(key, 7, pattern(100))
-  const [block = Buffer.alloc(0)] = blocks
-  block.writeUInt8(block.readUInt8(0) ^ 1, 0)
-  const into = Buffer.alloc(100, 0x55)
-  const opener = new ChunkOpener(key, { chunk: 7, header, length: 100 })
-  t.throws(() => opener.open(0, block, into, 0), { code: 'notAuthentic' })
-  t.same(into, Buffer.alloc(100, 0x55))
 })
 
 t.test('headers that are none are refused', async (t) => {

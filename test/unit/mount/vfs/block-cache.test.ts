@@ -1,48 +1,45 @@
 import t from 'tap'
 import { limits } from '../../../../schema/wire/limits.ts'
-import { BlockCache, blockOf } from '../../../../mount/vfs/block-cache.ts'
+import { BlockCache } from '../../../../mount/vfs/block-cache.ts'
 import { ReadAhead } from '../../../../mount/vfs/read-ahead.ts'
 
 const BLOCK = limits.blockBytes
 
-t.test('gives back the blocks of a run, the last one short', async (t) => {
+t.test('gives back each block, the last one of a chunk short', async (t) => {
   const cache = new BlockCache(10 * BLOCK)
-  const bytes = Buffer.alloc(2 * BLOCK + 5, 1)
-  cache.put({ chunk: 9, firstBlock: 4, bytes })
-  const run = cache.get(9, 6)
-  t.ok(run)
-  if (run !== undefined) t.equal(blockOf(run, 6).length, 5)
+  cache.put(9, 5, Buffer.alloc(BLOCK, 1))
+  cache.put(9, 6, Buffer.alloc(5, 2))
+  t.equal(cache.get(9, 5)?.length, BLOCK)
+  t.same(cache.get(9, 6), Buffer.alloc(5, 2))
   t.equal(cache.get(9, 7), undefined)
-  t.equal(cache.get(8, 4), undefined)
+  t.equal(cache.get(8, 5), undefined)
 })
 
 t.test('stays within its budget, and what was used last stays longest', async (t) => {
   const cache = new BlockCache(4 * BLOCK)
-  for (let chunk = 1; chunk <= 3; chunk++) {
-    cache.put({ chunk, firstBlock: 0, bytes: Buffer.alloc(BLOCK) })
-  }
+  for (let chunk = 1; chunk <= 3; chunk++) cache.put(chunk, 0, Buffer.alloc(BLOCK))
   cache.get(1, 0)
-  for (let chunk = 10; chunk < 12; chunk++) {
-    cache.put({ chunk, firstBlock: 0, bytes: Buffer.alloc(BLOCK) })
-  }
+  for (let chunk = 10; chunk < 12; chunk++) cache.put(chunk, 0, Buffer.alloc(BLOCK))
   t.ok(cache.bytes <= 4 * BLOCK)
   t.ok(cache.has(1, 0), 'used meanwhile')
   t.notOk(cache.has(2, 0), 'the oldest')
 })
 
-t.test('a run is evicted as a whole, but not blocks that a newer run brought', async (t) => {
+t.test('a block that came again replaces the older one, and is counted once', async (t) => {
   const cache = new BlockCache(5 * BLOCK)
-  cache.put({ chunk: 1, firstBlock: 0, bytes: Buffer.alloc(2 * BLOCK, 1) })
-  cache.put({ chunk: 1, firstBlock: 1, bytes: Buffer.alloc(BLOCK, 2) })
-  cache.put({ chunk: 2, firstBlock: 0, bytes: Buffer.alloc(2 * BLOCK, 3) })
-  t.notOk(cache.has(1, 0))
-  const kept = cache.get(1, 1)
-  t.equal(kept?.bytes[0], 2)
+  cache.put(1, 1, Buffer.alloc(BLOCK, 1))
+  const once = cache.bytes
+  cache.put(1, 1, Buffer.alloc(BLOCK, 2))
+  t.equal(cache.get(1, 1)?.[0], 2)
+  t.equal(cache.bytes, once)
+  cache.clear()
+  t.equal(cache.bytes, 0)
+  t.notOk(cache.has(1, 1))
 })
 
-t.test('a run larger than the budget is not kept', async (t) => {
+t.test('a block larger than the budget is not kept', async (t) => {
   const cache = new BlockCache(BLOCK)
-  cache.put({ chunk: 1, firstBlock: 0, bytes: Buffer.alloc(2 * BLOCK) })
+  cache.put(1, 0, Buffer.alloc(BLOCK))
   t.notOk(cache.has(1, 0))
   t.equal(cache.bytes, 0)
 })
