@@ -22,11 +22,8 @@ import { PathSize } from './path-size.ts'
 import { certificateName } from './peer-certificate.ts'
 import { isSideMessage } from './side-channel.ts'
 import { RemotePeer } from './remote-peer.ts'
-import { readStats, roundTripMs } from './stats.ts'
+import { IN_FLIGHT_MS_MAX, isInFlight, readStats, roundTripMs } from './stats.ts'
 import { WakeTimer } from './wake-timer.ts'
-
-/** Longest that quiche waits for an acknowledgement on paths worth draining for, ms. */
-const IN_FLIGHT_MS_MAX = 1_500
 
 export class QuicConnection implements Connection, Served {
   scheduled = false
@@ -104,14 +101,11 @@ export class QuicConnection implements Connection, Served {
     )
   }
 
-  /**
-   * Whether requests of the peer are under way, or answers not acknowledged yet: quiche shows that
-   * only by its timer, which then is the one for lost packets rather than for idleness.
-   */
+  /** Whether requests of the peer are under way, or answers not acknowledged yet. */
   get serving(): boolean {
     if (this.session.serving > 0 || this.scheduled) return true
-    const dueMs = this.#native.timeout() ?? Infinity
-    return dueMs < IN_FLIGHT_MS_MAX && this.#endpoint.now() - this.#activeAtMs < IN_FLIGHT_MS_MAX
+    const sinceMs = this.#endpoint.now() - this.#activeAtMs
+    return sinceMs < IN_FLIGHT_MS_MAX && isInFlight(this.#native)
   }
 
   /** Closes the connection when its last request of either side is over. */
@@ -206,8 +200,10 @@ export class QuicConnection implements Connection, Served {
     }
     if (!this.#established) this.#checkHandshake(nowMs)
     if (this.#established) this.#serve(nowMs)
-    if (this.#isOver()) return false
+    // What it serves may have closed the connection meanwhile.
+    if (this.over) return false
     if (this.#mayWait(nowMs)) return true
+    if (this.#mayDelay(nowMs)) return this.#planTimer(nowMs)
     const more = this.#transmit()
     if (this.#native.isDraining() || this.#native.isClosed()) {
       this.#finish()
@@ -224,9 +220,12 @@ export class QuicConnection implements Connection, Served {
     return this.#acks.mayWait()
   }
 
-  /** What it serves may have closed the connection meanwhile. */
-  #isOver(): boolean {
-    return this.#over
+  /** Whether an acknowledgement of little is all there is to send, and may wait for company. */
+  #mayDelay(nowMs: number): boolean {
+    if (!this.#established || this.#streams.touched || this.#moved || this.#retired) return false
+    if (nowMs >= this.#nativeDueMs || !this.#acks.mayDelay(nowMs)) return false
+    // With something under way, what came may let more of it go.
+    return !isInFlight(this.#native) && !this.#native.isDraining() && !this.#native.isClosed()
   }
 
   #checkHandshake(nowMs: number): void {
@@ -352,7 +351,7 @@ export class QuicConnection implements Connection, Served {
     }
   }
 
-  #planTimer(nowMs: number): void {
+  #planTimer(nowMs: number): false {
     const left = this.#native.timeout()
     this.#nativeDueMs = left === null ? Infinity : nowMs + left
     let dueMs = Math.min(
@@ -360,9 +359,11 @@ export class QuicConnection implements Connection, Served {
       this.session.wakeAtMs,
       this.#liveness.askAtMs,
       this.#path.wakeAtMs,
+      this.#acks.dueMs,
     )
     if (!this.#established) dueMs = Math.min(dueMs, this.#handshakeDueMs)
     this.#timer.plan(dueMs, nowMs)
+    return false
   }
 
   /** quiche says that the connection is over. */
