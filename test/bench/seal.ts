@@ -9,7 +9,7 @@ import { SealedChunk } from '../../mount/client/sealed-chunk.ts'
 import { ChunkOpener, ChunkSealer } from '../../mount/crypto/chunk-cipher.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import { limits } from '../../schema/wire/limits.ts'
-import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
+import { sealedAttributes } from '../support/inodes.ts'
 
 const { blockBytes, sealedBlockBytes, chunkBytesMax, chunkBlocksMax } = limits
 const MEGABYTE = 1e6
@@ -105,18 +105,7 @@ export async function run(): Promise<void> {
 function smallSeals(key: InodeKey): void {
   const child = { kind: 1, key: InodeKey.generate() }
   const { token, entry } = key.sealEntry('a file name.txt', child)
-  const inode = child.key.sealAttributes({
-    kind: 1,
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    rdev: 0,
-    size: 5,
-    mtime: 1n,
-    version: 1,
-    contentDigest: manifestDigest(new Uint8Array()),
-    xattrDigest: NO_XATTRS,
-  })
+  const inode = sealedAttributes(child.key, { size: 5 })
   small('token of a name', (i) => key.token(`file-${i}`))
   small('seal an entry', () => key.sealEntry('a file name.txt', child))
   small('open an entry', () => key.openEntry(token, entry))

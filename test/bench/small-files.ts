@@ -53,14 +53,14 @@ export async function run(): Promise<void> {
   const base = mkdtempSync(join(tmpdir(), 'dfs-bench-'))
   const cluster = new TestCluster(base, [])
   try {
-    const todo = works(base)
+    const steps = works(base)
     cluster.up()
     const seconds = new Map<string, { local: number[]; dfs: number[] }>()
     for (let round = 0; round < ROUNDS; round++) {
       for (const place of ['local', 'dfs'] as const) {
         const dir = join(place === 'local' ? base : cluster.mount, `round-${round}`)
         mkdirSync(dir)
-        for (const [name, work] of todo) {
+        for (const [name, work] of steps) {
           const startedMs = performance.now()
           work(dir)
           const row = seconds.get(name) ?? { local: [], dfs: [] }

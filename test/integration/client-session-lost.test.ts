@@ -9,41 +9,20 @@ import { methods } from '../../schema/methods.ts'
 import { Dialer } from '../../schema/quic/dialer.ts'
 import { listen } from '../../schema/quic/listener.ts'
 import type { CreateRequest } from '../../schema/generated/metadata.ts'
-import type { Inode } from '../../schema/generated/common.ts'
 import type { Connection } from '../../schema/rpc/api.ts'
 import { MethodTable } from '../../schema/rpc/method-table.ts'
-import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import { generateKey, wrapKey } from '../../mount/crypto/key-wrap.ts'
 import { Device } from '../../mount/client/device.ts'
 import { Session } from '../../mount/client/session.ts'
 import { Certificates, silent, until } from '../support/transport.ts'
+import { inodeWith, sealedAttributes } from '../support/inodes.ts'
 
 const CLUSTER = Buffer.alloc(16, 5)
 const root = InodeKey.generate()
 
-const rootInode: Inode = {
-  inode: 1,
-  attributes: root.sealAttributes({
-    kind: 2,
-    mode: 0o700,
-    uid: 0,
-    gid: 0,
-    rdev: 0,
-    size: 0,
-    mtime: 0n,
-    version: 1,
-    contentDigest: manifestDigest(new Uint8Array()),
-    xattrDigest: NO_XATTRS,
-  }),
-  nlink: 2,
-  ctime: 0n,
-  atime: 0n,
-  entryCount: 0,
-  directoryCount: 0,
-  allocatedBytes: 0,
-  inline: new Uint8Array(0),
-}
+const directory = sealedAttributes(root, { kind: 2, mode: 0o700, mtime: 0n })
+const rootInode = inodeWith(1, directory, { nlink: 2 })
 
 const createRequest = {
   parent: 1,

@@ -22,7 +22,7 @@ const open = async (t: Test): Promise<MetadataSession> => openSession(t, profile
 
 t.test('an open file without a name lives until its last hold is released', async (t) => {
   const session = await open(t)
-  const inode = await create(session, 'held twice', true)
+  const inode = await create(session, 'held twice', { hold: true })
   await session.read(methods.getInode, { inode, hold: true })
   session.held(inode)
   await unlink(session, 'held twice')
@@ -89,7 +89,7 @@ t.test(
 
 t.test('an open file without a name survives a restart', async (t) => {
   const session = await open(t)
-  const inode = await create(session, 'orphan', true)
+  const inode = await create(session, 'orphan', { hold: true })
   await unlink(session, 'orphan')
   await metadata.kill()
   await metadata.serve()

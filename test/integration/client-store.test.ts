@@ -5,15 +5,16 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { Attributes } from '../../schema/generated/common.ts'
 import type { NewChunk } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
-import { manifestDigest, NO_XATTRS, windowDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
 import { blocksOf } from '../../mount/crypto/chunk-cipher.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import type { Client } from '../../mount/client/open.ts'
 import { plaintext, writeChunk } from '../support/client-chunks.ts'
 import { startStore } from '../support/store-processes.ts'
+import { createFile } from '../support/client-metadata.ts'
+import { sealedAttributes } from '../support/inodes.ts'
 
 const MIB = 1_048_576
 const NOTHING = new Uint8Array(0)
@@ -25,44 +26,21 @@ t.teardown(async () => {
   await reader.close()
 })
 
-const attributes = {
-  kind: 1,
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  rdev: 0,
-  size: 0,
-  mtime: 1n,
-  version: 1,
-  contentDigest: manifestDigest(NOTHING),
-  xattrDigest: NO_XATTRS,
-}
-
-/** Makes an empty file; its number. */
-async function create({ session }: Client, name: string, key: InodeKey): Promise<number> {
-  const { inode } = await session.mutate(methods.create, {
-    parent: session.rootInode,
-    ...session.rootKey.sealEntry(name, { kind: 1, key }),
-    attributes: key.sealAttributes(attributes),
-    inline: NOTHING,
-    hold: false,
-  })
-  return inode.inode
-}
+const create = async ({ session }: Client, name: string, key: InodeKey): Promise<number> =>
+  createFile(session, name, { key })
 
 /** Commits one chunk as the whole content of a new file. */
 async function commit({ session }: Client, inode: number, key: InodeKey, chunk: NewChunk) {
   const extents = [{ chunk: chunk.chunk, offset: 0, length: chunk.length, chunkOffset: 0 }]
   const digest = windowDigest(extents)
-  const sealed: Attributes = key.sealAttributes({
-    ...attributes,
+  const attributes = sealedAttributes(key, {
     size: chunk.length,
     version: 2,
     contentDigest: manifestDigest(Buffer.concat([Buffer.alloc(4), digest])),
   })
   await session.mutate(methods.commit, {
     inode,
-    attributes: sealed,
+    attributes,
     truncates: false,
     truncateTo: 0,
     windows: [{ index: 0, extents, digest }],

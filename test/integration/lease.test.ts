@@ -14,8 +14,9 @@ import { limits } from '../../schema/wire/limits.ts'
 import { noMounts, run, startCluster } from '../support/cluster.ts'
 import { startStore, type Mounted } from '../support/store-processes.ts'
 import { until } from '../support/transport.ts'
+import { readFile } from '../support/whole-files.ts'
 
-const { O_RDONLY, O_RDWR } = constants
+const { O_RDWR } = constants
 const OWNER = { uid: 3, gid: 4 }
 const WAIT_MS = 30_000
 const holderScript = fileURLToPath(new URL('../support/lease-holder.js', import.meta.url))
@@ -23,14 +24,6 @@ const holderScript = fileURLToPath(new URL('../support/lease-holder.js', import.
 t.setTimeout(280_000)
 
 const store = await startStore(t)
-
-async function content(fs: FileSystem, path: string): Promise<string> {
-  const handle = await fs.open(path, O_RDONLY)
-  const into = Buffer.alloc(1_000)
-  const length = await fs.read(handle, into, 0)
-  await fs.release(handle)
-  return into.toString('utf8', 0, length)
-}
 
 /** Counts the requests that a mount makes from here on. */
 function counted({ client: { session } }: Mounted): Map<string, number> {
@@ -147,7 +140,7 @@ void t.test('what one mount holds back another sees at once, and then both ask',
   t.equal(seen.uid, OWNER.uid)
   t.equal(client.session.lease.term, undefined, 'the lease was recalled')
   await fs.flush(handle)
-  t.equal(await content(other.fs, '/held back'), 'not yet closed')
+  t.equal(String(await readFile(other.fs, '/held back')), 'not yet closed')
   await other.fs.unlink('/held back')
   await t.rejects(fs.stat('/held back'), { code: 'notFound' }, 'no cache answers any more')
   await fs.release(handle)
@@ -172,7 +165,7 @@ void t.test('files held back outlive a restart of the metadata server', async (t
   await fs.release(large)
   const other = await store.mount()
   t.equal((await other.fs.stat('/a')).inode, inode)
-  t.equal(await content(other.fs, '/a'), 'small')
+  t.equal(String(await readFile(other.fs, '/a')), 'small')
   t.equal((await other.fs.stat('/b')).size, 100_000)
   await other.close()
   t.same(log.errors(), [])
@@ -194,7 +187,7 @@ void t.test('a frozen mount loses the lease, and is told when it closes its file
   holder.process.stdin.write('close\n')
   t.ok(await holder.says('closed: staleLease\n'), holder.said)
   t.ok(await holder.says('names: closed first open\n'), `it goes on: ${holder.said}`)
-  t.equal(await content(other.fs, '/frozen/open'), 'by the other one')
+  t.equal(String(await readFile(other.fs, '/frozen/open')), 'by the other one')
   await other.close()
 })
 
@@ -202,7 +195,7 @@ void t.test('a killed mount loses what it never closed, and nothing else', async
   const holder = await Holder.start(t, '/killed')
   holder.process.kill('SIGKILL')
   const other = await store.mount()
-  t.equal(await content(other.fs, '/killed/closed'), 'content of closed')
+  t.equal(String(await readFile(other.fs, '/killed/closed')), 'content of closed')
   await t.rejects(other.fs.stat('/killed/open'), { code: 'notFound' })
   await other.close()
 })

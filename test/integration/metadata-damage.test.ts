@@ -8,6 +8,7 @@ import type { FileSystem } from '../../mount/vfs/api.ts'
 import { keys } from '../../server/metadata/store/keys.ts'
 import { damageRecords } from '../support/raw-store.ts'
 import { startStore } from '../support/store-processes.ts'
+import { readFile } from '../support/whole-files.ts'
 
 // Processes are started one after the other, on a machine that may be busy.
 t.setTimeout(120_000)
@@ -19,14 +20,6 @@ async function write(fs: FileSystem, path: string): Promise<void> {
   const handle = await fs.create(path, 0o644, constants.O_WRONLY, OWNER)
   await fs.write(handle, Buffer.alloc(BYTES, path), 0)
   await fs.release(handle)
-}
-
-async function read(fs: FileSystem, path: string): Promise<Buffer> {
-  const handle = await fs.open(path, constants.O_RDONLY)
-  const into = Buffer.alloc(BYTES)
-  await fs.read(handle, into, 0)
-  await fs.release(handle)
-  return into
 }
 
 t.test('a damaged inode is listed by its name and gives EIO; the rest works', async (t) => {
@@ -47,7 +40,7 @@ t.test('a damaged inode is listed by its name and gives EIO; the rest works', as
   t.ok(log.lines.some(({ message }) => message.includes('inode of an entry is damaged')))
   await t.rejects(fs.stat('/folder/broken'), { code: 'recordCorrupt', errno: 'EIO' })
   await t.rejects(fs.open('/folder/broken', constants.O_RDONLY), { code: 'recordCorrupt' })
-  t.ok((await read(fs, '/folder/whole')).equals(Buffer.alloc(BYTES, '/folder/whole')))
+  t.ok((await readFile(fs, '/folder/whole')).equals(Buffer.alloc(BYTES, '/folder/whole')))
   await write(fs, '/folder/new')
   await fs.unlink('/folder/first')
   t.same((await fs.list('/folder')).map(({ name }) => name).sort(), ['broken', 'new', 'whole'])

@@ -6,11 +6,10 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { methods } from '../../schema/methods.ts'
-import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import { openClient } from '../../mount/client/open.ts'
 import { openRocksStore } from '../../server/store/rocks-store.ts'
-import { MetadataProcess } from '../support/client-metadata.ts'
+import { createFile, MetadataProcess, unlinkFile } from '../support/client-metadata.ts'
 import { checkStore } from '../support/metadata-check.ts'
 import { silent } from '../support/transport.ts'
 
@@ -37,30 +36,10 @@ t.test('kill -9 under load loses nothing answered, and doubles nothing', async (
   let answered = 0
   const load = { running: true }
 
-  const createFile = async (name: string): Promise<void> => {
-    const key = InodeKey.generate()
-    const attributes = key.sealAttributes({
-      kind: 1,
-      mode: 0o644,
-      uid: 0,
-      gid: 0,
-      rdev: 0,
-      size: 0,
-      mtime: 1n,
-      version: 1,
-      contentDigest: manifestDigest(NO_BYTES),
-      xattrDigest: NO_XATTRS,
-    })
-    const { inode } = await session.mutate(methods.create, {
-      parent: root,
-      ...rootKey.sealEntry(name, { kind: 1, key }),
-      attributes,
-      inline: NO_BYTES,
-      hold: false,
-    })
-    expected.set(name, inode.inode)
+  const create = async (name: string): Promise<void> => {
+    expected.set(name, await createFile(session, name))
   }
-  const renameFile = async (from: string, to: string): Promise<void> => {
+  const rename = async (from: string, to: string): Promise<void> => {
     const inode = expected.get(from)
     if (inode === undefined) return
     const sealed = rootKey.sealEntry(to, { kind: 1, key: InodeKey.generate() })
@@ -76,19 +55,15 @@ t.test('kill -9 under load loses nothing answered, and doubles nothing', async (
     expected.delete(from)
     expected.set(to, inode)
   }
-  const removeFile = async (name: string): Promise<void> => {
-    await session.mutate(methods.unlink, {
-      parent: root,
-      token: rootKey.token(name),
-      directory: false,
-    })
+  const remove = async (name: string): Promise<void> => {
+    await unlinkFile(session, name)
     expected.delete(name)
   }
   const writer = async (id: number): Promise<void> => {
     for (let i = 0; load.running; i++) {
-      await createFile(`${id}-${i}`)
-      if (i % 3 === 1) await renameFile(`${id}-${i}`, `${id}-${i}-renamed`)
-      if (i % 3 === 2) await removeFile(`${id}-${i}`)
+      await create(`${id}-${i}`)
+      if (i % 3 === 1) await rename(`${id}-${i}`, `${id}-${i}-renamed`)
+      if (i % 3 === 2) await remove(`${id}-${i}`)
       answered++
     }
   }

@@ -2,11 +2,10 @@
  * What is refused, and with which errno: a table of calls on a mount of a real cluster and on a local
  * disk in lock-step, so that the expectations are the kernel's.
  */
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { noMounts, startCluster } from '../support/cluster.ts'
-import { localDirectory, mountAgain, noPython, python, sameOnBoth } from '../support/lockstep.ts'
+import { foldersOf, mountAgain, noPython, python, sameOnBoth } from '../support/lockstep.ts'
 
 const reason = noMounts() ?? noPython()
 const notRoot = process.getuid?.() === 0 ? false : 'only root can become another user'
@@ -177,13 +176,7 @@ as_nobody(calls)
 const skip = reason ?? false
 t.test('refusals have the errno of a local disk', { skip }, async (t) => {
   const cluster = startCluster(t, '--chunkservers', '1', '--racks', '1', '--replicas', '1')
-  const local = localDirectory(t)
-  const at = (folder: string): { local: string; mount: string } => {
-    const both = { local: join(local, folder), mount: join(cluster.mount, folder) }
-    mkdirSync(both.local)
-    mkdirSync(both.mount)
-    return both
-  }
+  const at = foldersOf(t, cluster)
 
   await t.test('paths, names, kinds', async (t) => {
     sameOnBoth(t, at('refusals'), TREE + REFUSALS, 200)

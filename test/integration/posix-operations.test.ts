@@ -5,7 +5,6 @@
 import {
   closeSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -15,7 +14,7 @@ import {
 import { join } from 'node:path'
 import t from 'tap'
 import { noMounts, startCluster } from '../support/cluster.ts'
-import { localDirectory, mountAgain, noPython, python, sameOnBoth } from '../support/lockstep.ts'
+import { foldersOf, mountAgain, noPython, python, sameOnBoth } from '../support/lockstep.ts'
 
 const reason = noMounts() ?? noPython()
 t.setTimeout(process.env['DFS_TEST_LONG'] === '1' ? 1_200_000 : 280_000)
@@ -178,13 +177,7 @@ const entries = long ? 20_000 : 2_000
 const skip = reason ?? false
 t.test('operations do what they do on a local disk', { skip }, async (t) => {
   const cluster = startCluster(t, '--chunkservers', '1', '--racks', '1', '--replicas', '1')
-  const local = localDirectory(t)
-  const at = (folder: string): { local: string; mount: string } => {
-    const both = { local: join(local, folder), mount: join(cluster.mount, folder) }
-    mkdirSync(both.local)
-    mkdirSync(both.mount)
-    return both
-  }
+  const at = foldersOf(t, cluster)
 
   await t.test('kinds, modes, owners, links', async (t) => sameOnBoth(t, at('nodes'), NODES, 45))
   await t.test('open files, maps, holes, names, times', async (t) =>

@@ -11,11 +11,11 @@ import type { FileSystem } from '../../mount/vfs/api.ts'
 import type { ClusterStatusResponse } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
 import { command, startStore, type StoreProcesses } from '../support/store-processes.ts'
+import { readFile, writeAll } from '../support/whole-files.ts'
 
-const { O_RDONLY, O_RDWR } = constants
+const { O_RDWR } = constants
 const OWNER = { uid: 1, gid: 1 }
 const MIB = 1_048_576
-const PIECE = 131_072
 const TEST_MS = 240_000
 const REPAIRED_MS = 60_000
 
@@ -23,22 +23,9 @@ t.setTimeout(TEST_MS)
 
 async function put(fs: FileSystem, path: string, bytes: Buffer): Promise<void> {
   const handle = await fs.create(path, 0o644, O_RDWR, OWNER)
-  for (let at = 0; at < bytes.length; at += PIECE) {
-    await fs.write(handle, bytes.subarray(at, at + PIECE), at)
-  }
+  await writeAll(fs, handle, bytes)
   await fs.fsync(handle)
   await fs.release(handle)
-}
-
-async function get(fs: FileSystem, path: string): Promise<Buffer> {
-  const handle = await fs.open(path, O_RDONLY)
-  const { size } = await fs.statHandle(handle)
-  const whole = Buffer.alloc(size)
-  for (let at = 0; at < size; at += PIECE) {
-    await fs.read(handle, whole.subarray(at, Math.min(size, at + PIECE)), at)
-  }
-  await fs.release(handle)
-  return whole
 }
 
 /** Asks for the status, on a session of its own, until it is as wanted. */
@@ -135,9 +122,10 @@ void t.test('the files of a wiped chunkserver are whole without its partner, too
     await store.chunkservers[index]?.stop('SIGKILL')
     const without = await store.mount()
     const { fs } = without
-    t.ok((await get(fs, '/large')).equals(large), `without chunkserver ${index + 1}`)
+    t.ok((await readFile(fs, '/large')).equals(large), `without chunkserver ${index + 1}`)
     for (const [i, bytes] of small.entries()) {
-      if (!(await get(fs, `/small-${i}`)).equals(bytes)) t.fail(`/small-${i} without ${index + 1}`)
+      if (!(await readFile(fs, `/small-${i}`)).equals(bytes))
+        t.fail(`/small-${i} without ${index + 1}`)
     }
     await without.close()
     await store.chunkservers[index]?.start()
@@ -173,7 +161,7 @@ void t.test('a damaged chunk is found by scrub or by a reader, and replaced', as
   const { fs } = reader
   let log = ''
   for (let i = 0; i < 200 && !log.includes('made a new replica'); i++) {
-    if (!(await get(fs, '/f')).equals(bytes)) t.fail('read other bytes')
+    if (!(await readFile(fs, '/f')).equals(bytes)) t.fail('read other bytes')
     await fs.rename('/f', '/g')
     await fs.rename('/g', '/f')
     if (i === 3) {
@@ -200,7 +188,7 @@ void t.test('a damaged chunk is found by scrub or by a reader, and replaced', as
     const others = store.chunkservers.filter((_, i) => i !== index)
     for (const server of others) await server.stop('SIGKILL')
     const alone = await store.mount()
-    t.ok((await get(alone.fs, '/f')).equals(bytes), `chunkserver ${index + 1} alone has it`)
+    t.ok((await readFile(alone.fs, '/f')).equals(bytes), `chunkserver ${index + 1} alone has it`)
     await alone.close()
     for (const server of others) await server.start()
   }
@@ -241,7 +229,7 @@ void t.test('a server that comes back leads to no more replicas than wanted', as
   await until(store, whole)
   const again = await store.mount()
   for (const [i, bytes] of files.entries()) {
-    t.ok((await get(again.fs, `/f${i}`)).equals(bytes), `/f${i}`)
+    t.ok((await readFile(again.fs, `/f${i}`)).equals(bytes), `/f${i}`)
   }
   await again.close()
 })

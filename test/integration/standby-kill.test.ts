@@ -7,11 +7,9 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { methods } from '../../schema/methods.ts'
-import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
-import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import { openClient } from '../../mount/client/open.ts'
 import { openRocksStore } from '../../server/store/rocks-store.ts'
-import { MetadataProcess } from '../support/client-metadata.ts'
+import { createFile, MetadataProcess, unlinkFile } from '../support/client-metadata.ts'
 import { checkStore } from '../support/metadata-check.ts'
 import { silent, until } from '../support/transport.ts'
 
@@ -48,27 +46,10 @@ t.test('kill -9 of the metadata server under load, over and over, loses nothing'
   const load = { running: true }
   t.teardown(() => (load.running = false))
   const create = async (name: string): Promise<void> => {
-    const key = InodeKey.generate()
-    const attributes = key.sealAttributes({
-      kind: 1,
-      mode: 0o644,
-      uid: 0,
-      gid: 0,
-      rdev: 0,
-      size: 0,
-      mtime: 1n,
-      version: 1,
-      contentDigest: manifestDigest(NO_BYTES),
-      xattrDigest: NO_XATTRS,
-    })
-    const sealed = rootKey.sealEntry(name, { kind: 1, key })
-    const more = { attributes, inline: NO_BYTES, hold: false }
-    const { inode } = await session.mutate(methods.create, { parent: root, ...sealed, ...more })
-    expected.set(name, inode.inode)
+    expected.set(name, await createFile(session, name))
   }
   const remove = async (name: string): Promise<void> => {
-    const request = { parent: root, token: rootKey.token(name), directory: false }
-    await session.mutate(methods.unlink, request)
+    await unlinkFile(session, name)
     expected.delete(name)
   }
   const writer = async (id: number): Promise<void> => {

@@ -15,11 +15,12 @@ import { createFile, listNames, MetadataProcess } from '../support/client-metada
 import { checkStore } from '../support/metadata-check.ts'
 import { startStore } from '../support/store-processes.ts'
 import { silent, until } from '../support/transport.ts'
+import { readFile } from '../support/whole-files.ts'
 
 // Processes are started one after the other, on a machine that may be busy.
 t.setTimeout(240_000)
 const WAIT_MS = 40_000
-const { O_RDONLY, O_WRONLY } = constants
+const { O_WRONLY } = constants
 
 interface Watched {
   readonly session: MetadataSession
@@ -48,19 +49,6 @@ async function writeFile(fs: FileSystem, path: string, bytes: Buffer): Promise<v
   await fs.write(handle, bytes, 0)
   await fs.flush(handle)
   await fs.release(handle)
-}
-
-async function readFile(fs: FileSystem, path: string): Promise<Buffer> {
-  const handle = await fs.open(path, O_RDONLY)
-  const into = Buffer.alloc(600_000)
-  let at = 0
-  for (;;) {
-    const got = await fs.read(handle, into.subarray(at), at)
-    if (got === 0) break
-    at += got
-  }
-  await fs.release(handle)
-  return into.subarray(0, at)
 }
 
 t.test('a standby is promoted, and everybody moves over; and back again', async (t) => {

@@ -26,6 +26,7 @@ import {
   until,
   upload,
 } from '../support/transport.ts'
+import { seeded } from '../support/seeded.ts'
 
 const patient = { timeout: 180_000 }
 const hello = Buffer.from('hello')
@@ -40,17 +41,6 @@ function memory(): number {
   collectGarbage()
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
-}
-
-/** Numbers that a seed repeats: mulberry32. */
-function generator(start: number): (below: number) => number {
-  let state = start >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
 }
 
 /** The streams of a peer's connection, without the request layer's manners. */
@@ -119,7 +109,7 @@ t.test(
   patient,
   async (t) => {
     t.comment(`SEED=${seed}`)
-    const random = generator(seed)
+    const random = seeded(seed)
     const service = new MethodTable()
     service.handle(echo, (request) => request)
     service.handle(upload, async (_request, call) => {
@@ -197,7 +187,7 @@ async function boundSocket(t: Test): Promise<Socket> {
 
 t.test(`${DATAGRAMS} mutated and replayed datagrams harm no connection`, patient, async (t) => {
   t.comment(`SEED=${seed}`)
-  const random = generator(seed)
+  const random = seeded(seed)
   const { listener, another, peer } = await pair(t)
   const proxy = await Proxy.start(t, listener)
   const victim = another({ addresses: [proxy.address] })

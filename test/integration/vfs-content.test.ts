@@ -9,17 +9,11 @@ import type { FileSystem, Handle } from '../../mount/vfs/api.ts'
 import { methods } from '../../schema/methods.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { startStore } from '../support/store-processes.ts'
+import { readFile, writeAll } from '../support/whole-files.ts'
 
 const { O_RDONLY, O_RDWR, O_WRONLY, O_TRUNC, O_APPEND, O_EXCL } = constants
 const OWNER = { uid: 1_000, gid: 1_000 }
 const MIB = 1_048_576
-const PIECE = 131_072
-
-async function writeAll(fs: FileSystem, handle: Handle, bytes: Buffer, at = 0): Promise<void> {
-  for (let offset = 0; offset < bytes.length; offset += PIECE) {
-    await fs.write(handle, bytes.subarray(offset, offset + PIECE), at + offset)
-  }
-}
 
 async function put(fs: FileSystem, path: string, bytes: Buffer): Promise<void> {
   const handle = await fs.create(path, 0o644, O_WRONLY | O_TRUNC, OWNER)
@@ -31,19 +25,6 @@ async function put(fs: FileSystem, path: string, bytes: Buffer): Promise<void> {
 async function read(fs: FileSystem, handle: Handle, at: number, length: number): Promise<Buffer> {
   const into = Buffer.alloc(length, 0xee)
   return into.subarray(0, await fs.read(handle, into, at))
-}
-
-async function get(fs: FileSystem, path: string): Promise<Buffer> {
-  const handle = await fs.open(path, O_RDONLY)
-  const { size } = await fs.statHandle(handle)
-  const whole = Buffer.alloc(size)
-  for (let at = 0; at < size;) {
-    const count = await fs.read(handle, whole.subarray(at, Math.min(size, at + PIECE)), at)
-    if (count === 0) break
-    at += count
-  }
-  await fs.release(handle)
-  return whole
 }
 
 const sum = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
@@ -66,15 +47,15 @@ void t.test('files', async (t) => {
       const path = `/size-${size}`
       await put(one.fs, path, bytes)
       t.equal((await two.fs.stat(path)).size, size)
-      t.equal(sum(await get(one.fs, path)), sum(bytes))
-      t.equal(sum(await get(two.fs, path)), sum(bytes))
+      t.equal(sum(await readFile(one.fs, path)), sum(bytes))
+      t.equal(sum(await readFile(two.fs, path)), sum(bytes))
     })
   }
 
   await t.test('a file of several windows is one chunk per window', async (t) => {
     const bytes = randomBytes(70 * MIB + 5)
     await put(one.fs, '/large', bytes)
-    t.equal(sum(await get(two.fs, '/large')), sum(bytes))
+    t.equal(sum(await readFile(two.fs, '/large')), sum(bytes))
     const { blocks } = await two.fs.stat('/large')
     t.equal(blocks, Math.ceil(bytes.length / 512))
     const handle = await two.fs.open('/large', O_RDONLY)
@@ -159,13 +140,13 @@ void t.test('files', async (t) => {
     await one.fs.truncate('/cut', 100_000)
     await one.fs.truncate('/cut', 100_010)
     const expected = Buffer.concat([bytes.subarray(0, 100_000), Buffer.alloc(10)])
-    t.ok((await get(two.fs, '/cut')).equals(expected))
+    t.ok((await readFile(two.fs, '/cut')).equals(expected))
     await one.fs.truncate('/cut', 5)
-    t.ok((await get(two.fs, '/cut')).equals(bytes.subarray(0, 5)))
+    t.ok((await readFile(two.fs, '/cut')).equals(bytes.subarray(0, 5)))
     const handle = await one.fs.open('/cut', O_WRONLY | O_TRUNC)
     await one.fs.write(handle, Buffer.from('new'), 0)
     await one.fs.release(handle)
-    t.equal((await get(two.fs, '/cut')).toString(), 'new')
+    t.equal((await readFile(two.fs, '/cut')).toString(), 'new')
     t.equal((await two.fs.stat('/cut')).size, 3)
   })
 
@@ -175,16 +156,16 @@ void t.test('files', async (t) => {
     const handle = await one.fs.open(path, O_RDWR)
     await one.fs.write(handle, Buffer.alloc(9_000, 7), 1_000)
     await one.fs.fsync(handle)
-    let whole = await get(two.fs, path)
+    let whole = await readFile(two.fs, path)
     t.equal(whole.length, 10_000)
     t.equal(whole.subarray(0, 6).toString('latin1'), 'small\0')
     await one.fs.truncateHandle(handle, 3)
     await one.fs.fsync(handle)
-    t.equal((await get(two.fs, path)).toString(), 'sma')
+    t.equal((await readFile(two.fs, path)).toString(), 'sma')
     await one.fs.truncateHandle(handle, 0)
     await one.fs.write(handle, Buffer.from('tiny'), 0)
     await one.fs.release(handle)
-    whole = await get(two.fs, path)
+    whole = await readFile(two.fs, path)
     t.equal(whole.toString(), 'tiny')
   })
 
@@ -208,7 +189,7 @@ void t.test('files', async (t) => {
     const old = await one.fs.open('/old', O_RDONLY)
     await one.fs.rename('/new', '/old')
     t.equal((await read(one.fs, old, 0, 9)).toString(), 'old')
-    t.equal((await get(two.fs, '/old')).toString(), 'new')
+    t.equal((await readFile(two.fs, '/old')).toString(), 'new')
     await one.fs.release(old)
   })
 
@@ -230,7 +211,7 @@ void t.test('files', async (t) => {
     t.ok((windows[0]?.extents.length ?? 0) > 400, 'in many places')
     t.equal(chunks.length, 1)
     await one.fs.release(handle)
-    t.equal(sum(await get(two.fs, '/scattered')), sum(model))
+    t.equal(sum(await readFile(two.fs, '/scattered')), sum(model))
   })
 
   await t.test('one save of hundreds of windows', async (t) => {
@@ -279,7 +260,7 @@ void t.test('files', async (t) => {
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
     t.ok(extents <= limits.windowExtentsMax / 8, `${extents} extents`)
-    t.equal(sum(await get(two.fs, path)), sum(model))
+    t.equal(sum(await readFile(two.fs, path)), sum(model))
     t.equal((await read(one.fs, handle, 0, 100)).compare(model.subarray(0, 100)), 0)
     await one.fs.release(handle)
   })
@@ -294,7 +275,7 @@ void t.test('files', async (t) => {
     }
     const size = 4_999 * 1_601 + 4
     await one.fs.release(handle)
-    t.equal(sum(await get(two.fs, '/more-pieces')), sum(model.subarray(0, size)))
+    t.equal(sum(await readFile(two.fs, '/more-pieces')), sum(model.subarray(0, size)))
   })
 
   await t.test('a time that was set stays, although data is saved after it', async (t) => {
@@ -326,8 +307,8 @@ void t.test('files', async (t) => {
     }
     await one.fs.release(a)
     await two.fs.release(b)
-    t.equal(sum(await get(one.fs, '/turns')), sum(model))
-    t.equal(sum(await get(two.fs, '/turns')), sum(model))
+    t.equal(sum(await readFile(one.fs, '/turns')), sum(model))
+    t.equal(sum(await readFile(two.fs, '/turns')), sum(model))
   })
 
   await t.test('what is not allowed is refused', async (t) => {
@@ -363,7 +344,7 @@ void t.test('files', async (t) => {
     await t.rejects(fs.mkdir('/d2', 0o755, OWNER), { code: 'readOnly' })
     await t.rejects(fs.unlink('/file'), { code: 'readOnly' })
     await t.rejects(fs.chmod('/file', 0o600), { code: 'readOnly' })
-    t.equal((await get(fs, '/file')).toString(), 'x')
+    t.equal((await readFile(fs, '/file')).toString(), 'x')
     await mounted.close()
   })
 

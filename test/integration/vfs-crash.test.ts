@@ -7,35 +7,17 @@ import { closeSync, constants, openSync, readdirSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { FileSystem, Handle } from '../../mount/vfs/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { startStore, type LogLine } from '../support/store-processes.ts'
+import { readFile, writeAll } from '../support/whole-files.ts'
 
 const { O_RDONLY, O_RDWR, O_WRONLY } = constants
 const OWNER = { uid: 1, gid: 1 }
 const MIB = 1_048_576
-const PIECE = 131_072
 /** Servers are started and killed many times; a busy machine takes its time for it. */
 const TEST_MS = 240_000
 
 const sum = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
-
-async function writeAll(fs: FileSystem, handle: Handle, bytes: Buffer): Promise<void> {
-  for (let at = 0; at < bytes.length; at += PIECE) {
-    await fs.write(handle, bytes.subarray(at, at + PIECE), at)
-  }
-}
-
-async function get(fs: FileSystem, path: string): Promise<Buffer> {
-  const handle = await fs.open(path, O_RDONLY)
-  const { size } = await fs.statHandle(handle)
-  const whole = Buffer.alloc(size)
-  for (let at = 0; at < size; at += PIECE) {
-    await fs.read(handle, whole.subarray(at, Math.min(size, at + PIECE)), at)
-  }
-  await fs.release(handle)
-  return whole
-}
 
 /** A lost server is logged as a warning; an error would mean that data or trust was lost. */
 const lost = (lines: readonly LogLine[]): string[] =>
@@ -52,15 +34,13 @@ void t.test('a chunkserver that dies while a file is written goes unnoticed', as
   const half = 40 * MIB
   await writeAll(fs, handle, bytes.subarray(0, half))
   await store.chunkservers[0]?.stop('SIGKILL')
-  for (let at = half; at < bytes.length; at += PIECE) {
-    await fs.write(handle, bytes.subarray(at, at + PIECE), at)
-  }
+  await writeAll(fs, handle, bytes.subarray(half), half)
   await fs.fsync(handle)
   await fs.release(handle)
   t.same(lost(log.errors()), [])
 
   const other = await store.mount()
-  t.equal(sum(await get(other.fs, '/f')), sum(bytes), 'with one server down')
+  t.equal(sum(await readFile(other.fs, '/f')), sum(bytes), 'with one server down')
   await store.chunkservers[0]?.start()
   await other.close()
   await mount.close()
@@ -81,7 +61,8 @@ void t.test('with any one server down everything is read', async (t) => {
   for (const server of store.chunkservers) {
     await server.stop('SIGKILL')
     const reader = await store.mount()
-    for (const [path, bytes] of files) t.equal(sum(await get(reader.fs, path)), sum(bytes), path)
+    for (const [path, bytes] of files)
+      t.equal(sum(await readFile(reader.fs, path)), sum(bytes), path)
     await reader.close()
     await server.start()
   }
@@ -130,7 +111,7 @@ void t.test('a metadata server killed again and again loses nothing acknowledged
   const listed = await reader.fs.list('/work')
   t.same(listed.map(({ name }) => `/work/${name}`).sort(), [...saved.keys()].sort())
   for (const [path, bytes] of saved) {
-    if (sum(await get(reader.fs, path)) !== sum(bytes)) t.fail(`${path} differs`)
+    if (sum(await readFile(reader.fs, path)) !== sum(bytes)) t.fail(`${path} differs`)
   }
   t.ok(saved.size > 10, `${saved.size} files`)
   await reader.close()
@@ -150,7 +131,7 @@ void t.test(
     t.ok(one !== undefined && other !== undefined, 'two replicas')
     damage(one ?? '', MIB / 2)
     const reader = await store.mount()
-    t.equal(sum(await get(reader.fs, '/damaged')), sum(bytes))
+    t.equal(sum(await readFile(reader.fs, '/damaged')), sum(bytes))
     await reader.close()
 
     damage(other ?? '', MIB / 2)
@@ -164,7 +145,7 @@ void t.test(
       last.log.errors().find(({ message }) => message === 'file content cannot be read'),
       { fields: { path: '/damaged', chunks: [Number] } },
     )
-    t.equal((await get(last.fs, '/f0')).length, 100_000, 'other files are read')
+    t.equal((await readFile(last.fs, '/f0')).length, 100_000, 'other files are read')
     await last.fs.release(open)
     await last.close()
     t.same(lost(log.errors()), [])
@@ -215,7 +196,7 @@ void t.test('when no server takes data, fsync says so once, and the file goes on
   await fs.fsync(second)
   await fs.release(second)
   await fs.release(handle)
-  const whole = await get(fs, '/last')
+  const whole = await readFile(fs, '/last')
   t.ok(whole.subarray(0, 200_000).every((byte) => byte === 3))
   t.ok(
     whole.subarray(200_000).every((byte) => byte === 1),

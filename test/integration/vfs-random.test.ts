@@ -11,6 +11,7 @@ import type { FileSystem, Handle } from '../../mount/vfs/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { ModelError, PosixModel, type ModelFile } from '../support/posix-model.ts'
 import { startStore, type Mounted, type StoreProcesses } from '../support/store-processes.ts'
+import { seeded } from '../support/seeded.ts'
 
 const STEPS = Number(process.env['STEPS'] ?? 2_500)
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
@@ -21,20 +22,12 @@ const OPEN_MAX = 8
 const VISIT_STEPS = 100
 const NAMES = ['a', 'b', 'c', 'dé', 'e e']
 
-/** mulberry32: small, and the same on every machine. */
 class Random {
-  #state: number
+  /** An integer in [0, below). */
+  readonly below: (below: number) => number
 
   constructor(seed: number) {
-    this.#state = seed
-  }
-
-  /** An integer in [0, below). */
-  below(below: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0
-    let z = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state)
-    z = (z + Math.imul(z ^ (z >>> 7), 61 | z)) ^ z
-    return Math.floor((((z ^ (z >>> 14)) >>> 0) / 4_294_967_296) * below)
+    this.below = seeded(seed)
   }
 
   of<T>(list: readonly T[]): T | undefined {

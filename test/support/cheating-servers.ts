@@ -20,6 +20,15 @@ import { silent } from './transport.ts'
 const PAGE = 1_000
 const DENTRIES = Buffer.from('d')
 
+/** Closes a store when the work on it is done, or has failed. */
+async function closing(store: { close(): Promise<void> }, work: Promise<void>): Promise<void> {
+  try {
+    await work
+  } finally {
+    await store.close()
+  }
+}
+
 export interface StoredDentry {
   readonly key: Buffer
   readonly record: DentryRecord
@@ -36,11 +45,7 @@ export class MetadataRecords {
   /** Opens the store of a metadata server's directory, lets `edit` work on it, and closes it. */
   static async edit(dir: string, edit: (records: MetadataRecords) => Promise<void>): Promise<void> {
     const store = await openRocksStore(clusterPaths(dir).store)
-    try {
-      await edit(new MetadataRecords(store))
-    } finally {
-      await store.close()
-    }
+    await closing(store, edit(new MetadataRecords(store)))
   }
 
   async get<V>(table: Table<V>, key: Buffer): Promise<V> {
@@ -142,11 +147,7 @@ export class ChunkFiles {
         throw error
       },
     })
-    try {
-      await edit(new ChunkFiles(store))
-    } finally {
-      await store.close()
-    }
+    await closing(store, edit(new ChunkFiles(store)))
   }
 
   async get(chunk: number): Promise<StoredChunk> {

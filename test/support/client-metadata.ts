@@ -7,14 +7,13 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import type { Attributes } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
-import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import type { MetadataSession } from '../../mount/client/api.ts'
 import { openClient } from '../../mount/client/open.ts'
 import { registerAccount } from '../../mount/client/account.ts'
 import type { Profile } from '../../mount/client/profile.ts'
+import { sealedAttributes } from './inodes.ts'
 import { silent, until } from './transport.ts'
 
 const START_MS = 40_000
@@ -135,20 +134,6 @@ export async function openSession(t: Test, profile: Profile): Promise<MetadataSe
   return client.session
 }
 
-const file = (key: InodeKey): Attributes =>
-  key.sealAttributes({
-    kind: 1,
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    rdev: 0,
-    size: 0,
-    mtime: 1n,
-    version: 1,
-    contentDigest: manifestDigest(new Uint8Array()),
-    xattrDigest: NO_XATTRS,
-  })
-
 const parentOf = (session: MetadataSession): { inode: number; key: InodeKey } => ({
   inode: session.rootInode,
   key: session.rootKey,
@@ -158,15 +143,14 @@ const parentOf = (session: MetadataSession): { inode: number; key: InodeKey } =>
 export async function createFile(
   session: MetadataSession,
   name: string,
-  hold = false,
+  { hold = false, key = InodeKey.generate() }: { hold?: boolean; key?: InodeKey } = {},
 ): Promise<number> {
   const { inode: parent, key: parentKey } = parentOf(session)
-  const key = InodeKey.generate()
   const sealed = parentKey.sealEntry(name, { kind: 1, key })
   const { inode } = await session.mutate(methods.create, {
     parent,
     ...sealed,
-    attributes: file(key),
+    attributes: sealedAttributes(key),
     inline: new Uint8Array(0),
     hold,
   })

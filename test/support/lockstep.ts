@@ -63,6 +63,20 @@ export function localDirectory(t: Test): string {
   return directory
 }
 
+/** A folder of both, made when asked for, under the same name. */
+export type Folders = (name: string) => { readonly local: string; readonly mount: string }
+
+/** Folders on the mount and on a local disk. */
+export function foldersOf(t: Test, { mount }: TestCluster): Folders {
+  const local = localDirectory(t)
+  return (name) => {
+    const both = { local: join(local, name), mount: join(mount, name) }
+    mkdirSync(both.local)
+    mkdirSync(both.mount)
+    return both
+  }
+}
+
 /** Runs `script` in both; each line must be the same. `callsMin` guards against an empty comparison. */
 export function sameOnBoth(
   t: Test,

@@ -8,7 +8,6 @@ import type { Attributes } from '../../schema/generated/common.ts'
 import type { CreateRequest, NewChunk } from '../../schema/generated/metadata.ts'
 import type { Connection } from '../../schema/rpc/api.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
-import { manifestDigest, NO_XATTRS } from '../../schema/wire/content.ts'
 import { sessionProof } from '../../schema/wire/session-proof.ts'
 import { createAuthority } from '../../server/identity/certificates.ts'
 import { Clock } from '../../server/metadata/clock.ts'
@@ -28,10 +27,10 @@ import { keys } from '../../server/metadata/store/keys.ts'
 import { tables } from '../../server/metadata/store/tables.ts'
 import type { OrderedStore } from '../../server/store/ordered-store.ts'
 import { openRocksStore } from '../../server/store/rocks-store.ts'
+import { unsealed } from './inodes.ts'
 import { silent } from './transport.ts'
 
 export const NO_BYTES = new Uint8Array(0)
-export const EMPTY_DIGEST = manifestDigest(NO_BYTES)
 const authority = await createAuthority()
 
 /** A token as clients make them: 32 bytes that say nothing. */
@@ -42,20 +41,8 @@ export const entry = (name: string): Uint8Array => Buffer.from(`sealed ${name}`)
 
 /** Attributes of a new inode; 1 is a file, 2 a directory. */
 export function attributes(kind: number, more: Partial<Attributes> = {}): Attributes {
-  return {
-    kind,
-    mode: 0o644,
-    uid: 1000,
-    gid: 1000,
-    rdev: 0,
-    size: 0,
-    mtime: 5n,
-    version: 1,
-    contentDigest: EMPTY_DIGEST,
-    xattrDigest: NO_XATTRS,
-    seal: Buffer.alloc(32, 7),
-    ...more,
-  }
+  const whose = { kind, uid: 1000, gid: 1000, mtime: 5n }
+  return { ...unsealed(whose), seal: Buffer.alloc(32, 7), ...more }
 }
 
 /** A connection with a state and an address; ends when told. */

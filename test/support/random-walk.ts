@@ -35,6 +35,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { SystemCalls, XattrFlags } from './system-calls.ts'
+import { seeded } from './seeded.ts'
 
 const { S_IFREG, S_IFSOCK } = constants
 /** Larger than a file kept inline, than a block, and than one request of the kernel. */
@@ -46,17 +47,6 @@ const xattrNames = ['user.x', 'user.y']
 const handlesMax = 4
 /** Only root gives files away. */
 const isRoot = process.getuid?.() === 0
-
-/** Mulberry32: small, seeded, good enough to choose. */
-function randomSource(start: number): (below: number) => number {
-  let state = start
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-}
 
 /** One of the two directories that must stay equal, with its open files. */
 export class Side {
@@ -100,7 +90,7 @@ export class Walk {
   readonly #mounted: Side
 
   constructor(start: number, local: Side, mounted: Side) {
-    this.#below = randomSource(start)
+    this.#below = seeded(start)
     this.#local = local
     this.#mounted = mounted
   }

@@ -15,6 +15,7 @@ import {
   type StoredChunk,
 } from '../../support/cheating-servers.ts'
 import { startStore } from '../../support/store-processes.ts'
+import { readFile } from '../../support/whole-files.ts'
 
 // Many processes one after the other, on a machine that may be busy.
 t.setTimeout(290_000)
@@ -33,17 +34,6 @@ async function write(fs: FileSystem, path: string, bytes: Buffer): Promise<numbe
   await fs.flush(handle)
   await fs.release(handle)
   return (await fs.stat(path)).inode
-}
-
-async function read(fs: FileSystem, path: string): Promise<Buffer> {
-  const handle = await fs.open(path, constants.O_RDONLY)
-  try {
-    const into = Buffer.alloc(LENGTH + blockBytes)
-    const bytes = await fs.read(handle, into, 0)
-    return into.subarray(0, bytes)
-  } finally {
-    await fs.release(handle)
-  }
 }
 
 /** The sealed blocks in another order; -1 is a block of zeros. */
@@ -130,11 +120,11 @@ t.test('whatever a chunkserver serves in place of a chunk is refused', async (t)
   const mounted = await store.mount()
   const { fs, log } = mounted
   t.teardown(async () => mounted.close())
-  t.ok((await read(fs, '/other')).equals(plain(1_000)), 'what was left alone is read')
+  t.ok((await readFile(fs, '/other')).equals(plain(1_000)), 'what was left alone is read')
   for (const [seed, name] of names.entries()) {
     t.test(name, async (t) => {
       const path = `/${name}`
-      t.equal(await errnoOf(read(fs, path)), 'EIO')
+      t.equal(await errnoOf(readFile(fs, path)), 'EIO')
       const told = log.errors().filter(({ fields }) => 'path' in fields && fields.path === path)
       t.match(told, [{ message: 'file content cannot be read' }])
       t.equal((await fs.stat(path)).size, plain(seed).length, 'its name and size are good')

@@ -17,6 +17,7 @@ import { tables } from '../../../server/metadata/store/tables.ts'
 import { directories, errnoOf, MetadataRecords } from '../../support/cheating-servers.ts'
 import { runDfs } from '../../support/cluster.ts'
 import { startStore, type StoreProcesses } from '../../support/store-processes.ts'
+import { readFile } from '../../support/whole-files.ts'
 
 // Many processes one after the other, on a machine that may be busy.
 t.setTimeout(290_000)
@@ -32,15 +33,8 @@ async function write(fs: FileSystem, path: string, content: Buffer | string): Pr
   await fs.release(handle)
 }
 
-async function read(fs: FileSystem, path: string): Promise<string> {
-  const handle = await fs.open(path, constants.O_RDONLY)
-  try {
-    const into = Buffer.alloc(4 * limits.blockBytes)
-    return into.subarray(0, await fs.read(handle, into, 0)).toString()
-  } finally {
-    await fs.release(handle)
-  }
-}
+const read = async (fs: FileSystem, path: string): Promise<string> =>
+  String(await readFile(fs, path))
 
 /** One mount's life. */
 async function mounted<R>(

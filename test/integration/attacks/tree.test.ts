@@ -14,6 +14,7 @@ import { keys } from '../../../server/metadata/store/keys.ts'
 import { tables } from '../../../server/metadata/store/tables.ts'
 import { directories, errnoOf, MetadataRecords } from '../../support/cheating-servers.ts'
 import { startStore } from '../../support/store-processes.ts'
+import { readFile } from '../../support/whole-files.ts'
 
 // Many processes one after the other, on a machine that may be busy.
 t.setTimeout(290_000)
@@ -33,16 +34,6 @@ async function write(fs: FileSystem, path: string, pieces: number): Promise<void
   await fs.release(handle)
 }
 
-async function read(fs: FileSystem, path: string): Promise<Buffer> {
-  const handle = await fs.open(path, constants.O_RDONLY)
-  try {
-    const into = Buffer.alloc(4 * PIECE)
-    return into.subarray(0, await fs.read(handle, into, 0))
-  } finally {
-    await fs.release(handle)
-  }
-}
-
 /** What an attack changes; `at` gives the number of the inode under a path. */
 type Edit = (records: MetadataRecords, at: (path: string) => number) => Promise<void>
 
@@ -55,6 +46,16 @@ interface Attack {
   /** What the application gets; EIO unless told otherwise. */
   readonly errno?: string
 }
+
+/** One of the two bytes that a sealed entry begins with, its version and its cipher, becomes 0. */
+const withoutByte =
+  (path: string, position: number): Edit =>
+  async (records, at) => {
+    const { key, record } = await records.dentryOf(at(path))
+    const entry = Buffer.from(record.entry)
+    entry.writeUInt8(0, position)
+    await records.put(tables.dentries, key, { ...record, entry })
+  }
 
 const resize =
   (path: string, by: number): Edit =>
@@ -211,23 +212,13 @@ const attacks: readonly Attack[] = [
     what: 'an entry sealed with a cipher that is none',
     path: '/cipher',
     errno: 'ENOTSUP',
-    async edit(records, at) {
-      const { key, record } = await records.dentryOf(at('/cipher'))
-      const entry = Buffer.from(record.entry)
-      entry.writeUInt8(0, 1)
-      await records.put(tables.dentries, key, { ...record, entry })
-    },
+    edit: withoutByte('/cipher', 1),
   },
   {
     what: 'an entry of an older version',
     path: '/version',
     errno: 'ENOTSUP',
-    async edit(records, at) {
-      const { key, record } = await records.dentryOf(at('/version'))
-      const entry = Buffer.from(record.entry)
-      entry.writeUInt8(0, 0)
-      await records.put(tables.dentries, key, { ...record, entry })
-    },
+    edit: withoutByte('/version', 0),
   },
 ]
 
@@ -278,11 +269,11 @@ t.test('whatever the metadata server changes in its records is refused', async (
   const mounted = await store.mount()
   const { fs, log } = mounted
   t.teardown(async () => mounted.close())
-  t.equal((await read(fs, '/untouched')).length, 2 * PIECE, 'what was left alone is read')
+  t.equal((await readFile(fs, '/untouched')).length, 2 * PIECE, 'what was left alone is read')
   for (const { what, uses, path, errno = 'EIO' } of attacks) {
     t.test(what, async (t) => {
       log.lines.length = 0
-      t.equal(await errnoOf(uses?.(fs) ?? read(fs, path)), errno)
+      t.equal(await errnoOf(uses?.(fs) ?? readFile(fs, path)), errno)
       const told = log.errors().filter(({ fields }) => JSON.stringify(fields).includes(path))
       t.ok(told.length > 0, 'the log names the path')
     })

@@ -17,23 +17,15 @@ import { DEAD } from '../../../../mount/freshness/version-pages.ts'
 import { attributes, NO_BYTES } from '../../../support/metadata.ts'
 import { silent } from '../../../support/transport.ts'
 import { TreeServer } from '../../../support/tree-server.ts'
+import { inodeWith, sealedAttributes } from '../../../support/inodes.ts'
 
 const key = InodeKey.generate()
 const ROOT = 1
 const FILE = 5
 const LATER_MS = 2_500
 
-const inodeOf = (inode: number, version: number): Inode => ({
-  inode,
-  attributes: attributes(1, { version }),
-  nlink: 1,
-  ctime: 0n,
-  atime: 0n,
-  entryCount: 0,
-  directoryCount: 0,
-  allocatedBytes: 0,
-  inline: NO_BYTES,
-})
+const inodeOf = (inode: number, version: number): Inode =>
+  inodeWith(inode, sealedAttributes(key, { version }))
 
 /** A server with one file, whose version a test decides, and what happens while it answers. */
 class OneFile {

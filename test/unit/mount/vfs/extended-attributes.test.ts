@@ -10,7 +10,6 @@ import { Lease } from '../../../../mount/client/lease.ts'
 import { ExtendedAttributes } from '../../../../mount/vfs/extended-attributes.ts'
 import { LeasedTree } from '../../../../mount/vfs/leased-tree.ts'
 import { InodeVerifier } from '../../../../mount/vfs/inode-verifier.ts'
-import { EMPTY_CONTENT_DIGEST } from '../../../../mount/vfs/manifest.ts'
 import type { Attributes, Inode } from '../../../../schema/generated/common.ts'
 import type {
   ReadXattrsResponse,
@@ -20,27 +19,13 @@ import { methods } from '../../../../schema/methods.ts'
 import type { Method } from '../../../../schema/rpc/api.ts'
 import { NO_XATTRS, xattrDigest } from '../../../../schema/wire/content.ts'
 import { DfsError } from '../../../../schema/wire/status.ts'
+import { inodeWith, sealedAttributes } from '../../../support/inodes.ts'
 
 const key = InodeKey.generate()
 const log = { debug() {}, info() {}, warn() {}, error() {} }
 
-function inodeOf(over: Partial<Attributes>, signer = key): Inode {
-  const attributes = signer.sealAttributes({
-    kind: 1,
-    mode: 0o600,
-    uid: 0,
-    gid: 0,
-    rdev: 0,
-    size: 0,
-    mtime: 1n,
-    version: 1,
-    contentDigest: EMPTY_CONTENT_DIGEST,
-    xattrDigest: NO_XATTRS,
-    ...over,
-  })
-  const words = { nlink: 1, ctime: 0n, atime: 0n, entryCount: 0, directoryCount: 0 }
-  return { inode: 7, attributes, ...words, allocatedBytes: 0, inline: new Uint8Array(0) }
-}
+const inodeOf = (over: Partial<Attributes>, signer = key): Inode =>
+  inodeWith(7, sealedAttributes(signer, { mode: 0o600, ...over }))
 
 const sealed = (text: string, name = 'user.a'): Uint8Array =>
   key.sealXattrs(encodeXattrs(new Map([[name, Buffer.from(text)]])))

@@ -7,9 +7,8 @@ import { LeaseTerm } from '../../../../mount/client/lease.ts'
 import { InodeKey } from '../../../../mount/crypto/inode-key.ts'
 import type { Dentry } from '../../../../mount/vfs/dentry-cache.ts'
 import { ABSENT, LeasedTree, type Change } from '../../../../mount/vfs/leased-tree.ts'
-import { EMPTY_CONTENT_DIGEST } from '../../../../mount/vfs/manifest.ts'
 import type { Inode } from '../../../../schema/generated/common.ts'
-import { NO_XATTRS } from '../../../../schema/wire/content.ts'
+import { inodeWith, sealedAttributes } from '../../../support/inodes.ts'
 
 const key = InodeKey.generate()
 
@@ -17,31 +16,8 @@ function dentry(number: number): Dentry {
   return { token: Buffer.alloc(32), entry: Buffer.alloc(60), kind: 1, inode: number, key }
 }
 
-function inode(number: number, version = 1): Inode {
-  return {
-    inode: number,
-    attributes: {
-      kind: 1,
-      mode: 0o644,
-      uid: 0,
-      gid: 0,
-      rdev: 0,
-      size: 0,
-      mtime: 0n,
-      version,
-      contentDigest: EMPTY_CONTENT_DIGEST,
-      xattrDigest: NO_XATTRS,
-      seal: Buffer.alloc(32),
-    },
-    nlink: 1,
-    ctime: 0n,
-    atime: 0n,
-    entryCount: 0,
-    directoryCount: 0,
-    allocatedBytes: 0,
-    inline: Buffer.alloc(0),
-  }
-}
+const inode = (number: number, version = 1): Inode =>
+  inodeWith(number, sealedAttributes(key, { version }))
 
 interface Held {
   term: LeaseTerm | undefined

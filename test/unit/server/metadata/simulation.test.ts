@@ -21,6 +21,7 @@ import {
   type TestSession,
   type TestUser,
 } from '../../../support/metadata.ts'
+import { seeded } from '../../../support/seeded.ts'
 
 const SEED = Number(process.env['SIMULATION_SEED'] ?? Math.floor(Math.random() * 1e9))
 const ROUNDS = Number(process.env['SIMULATION_ROUNDS'] ?? 12)
@@ -28,17 +29,6 @@ const ROUNDS = Number(process.env['SIMULATION_ROUNDS'] ?? 12)
 const OPERATIONS = 60
 const AT_ONCE = 8
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f']
-
-/** Whole numbers below a bound, the same for the same seed (mulberry32). */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below) | 0
-  }
-}
 
 /** What a user's root may hold: by name, the inodes that it may mean; 0 for none. */
 type Possible = Map<string, Set<number>>
@@ -153,7 +143,7 @@ async function compare(actor: Actor): Promise<string[]> {
 t.setTimeout(120_000)
 
 t.test(`seed ${SEED}: kills at any moment lose nothing answered and halve nothing`, async (t) => {
-  const random = randomFrom(SEED)
+  const random = seeded(SEED)
   const disk = new MemoryDisk()
   const actors: Actor[] = []
   let kills = 0
