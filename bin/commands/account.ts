@@ -23,6 +23,15 @@ export const accountOptions = {
   },
 } as const
 
+export const clusterOption = {
+  cluster: {
+    type: 'string',
+    demandOption: true,
+    requiresArg: true,
+    describe: "The cluster's card (dfs-cluster-v1…), a file with it, or - for standard input",
+  },
+} as const
+
 interface AccountArguments {
   profile: string | undefined
   user: string
@@ -65,15 +74,7 @@ export const loginCommand: CommandModule<object, AccountArguments & { cluster: s
   describe: 'Log in on this machine, and make a profile',
   builder: (parser) =>
     parser
-      .options({
-        ...accountOptions,
-        cluster: {
-          type: 'string',
-          demandOption: true,
-          requiresArg: true,
-          describe: "The cluster's card (dfs-cluster-v1…), a file with it, or - for standard input",
-        },
-      })
+      .options({ ...accountOptions, ...clusterOption })
       .example('$0 login --user ann --cluster card.txt', '"dfs-metadata card" prints the card'),
   handler: async (argv) => {
     const profile = await loginAccount({

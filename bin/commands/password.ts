@@ -11,7 +11,7 @@ import { RecoveryCode } from '../../mount/crypto/recovery-code.ts'
 import type { SetPasswordResponse } from '../../schema/generated/metadata.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { readNewPassword, readPassword, readSecret } from '../runtime/password.ts'
-import { accountOptions, showRecovery, textOrFile } from './account.ts'
+import { accountOptions, clusterOption, showRecovery, textOrFile } from './account.ts'
 import { commandLog, defaultProfile, forceOption, profileOption } from './options.ts'
 
 const passwordFile = {
@@ -98,12 +98,7 @@ export const recoverCommand: CommandModule<object, RecoverArguments> = {
     parser
       .options({
         ...accountOptions,
-        cluster: {
-          type: 'string',
-          demandOption: true,
-          requiresArg: true,
-          describe: "The cluster's card (dfs-cluster-v1…), a file with it, or - for standard input",
-        },
+        ...clusterOption,
         'code-file': { ...passwordFile, describe: 'The same for the recovery code' },
         ...revokeOption,
       })
