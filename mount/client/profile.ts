@@ -4,12 +4,12 @@
  * Whoever reads it can open the store as this device, without a password; so it is written with mode
  * 0600, and one that others could read is refused. It is replaced atomically.
  */
-import { randomBytes } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { open, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CLUSTER_ID_BYTES } from '../../schema/wire/session-proof.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { KEY_BYTES } from '../crypto/key-wrap.ts'
+import { syncFolder, writeDurably } from './durable-file.ts'
 
 const VERSION = 1
 const FILE = 'profile.json'
@@ -61,22 +61,7 @@ export async function readProfile(dir: string): Promise<Profile> {
 
 /** Writes DIR/profile.json; durable when it resolves. Makes DIR with mode 0700 if need be. */
 export async function writeProfile(dir: string, profile: Profile): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
-  const path = join(dir, FILE)
-  const temporary = `${path}.${randomBytes(6).toString('hex')}`
-  const file = await open(temporary, 'wx', 0o600)
-  try {
-    await file.chmod(0o600)
-    await file.writeFile(`${JSON.stringify(profile, undefined, 2)}\n`)
-    await file.sync()
-    await file.close()
-    await rename(temporary, path)
-  } catch (error) {
-    await file.close().catch(() => undefined)
-    await rm(temporary, { force: true })
-    throw error
-  }
-  await syncFolder(dir)
+  await writeDurably(dir, FILE, `${JSON.stringify(profile, undefined, 2)}\n`)
 }
 
 /** Deletes DIR/profile.json, overwriting it first; the folder stays. Nothing is wrong if it is not there. */
@@ -98,15 +83,6 @@ export async function eraseProfile(dir: string): Promise<void> {
   }
   await rm(path)
   await syncFolder(dir)
-}
-
-async function syncFolder(dir: string): Promise<void> {
-  const folder = await open(dir)
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }
 
 function parse(path: string, text: string): Profile {

@@ -6,12 +6,13 @@
  * and durable; those that it follows go after that. So processes that share a profile need no lock: a
  * slow one cannot overwrite what another remembers.
  */
-import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Log } from '../../schema/rpc/api.ts'
+import { writeDurably } from '../client/durable-file.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 import { openState, orderOf, type TreeState } from './tree-state.ts'
 
@@ -64,26 +65,7 @@ export class StateMemory {
   }
 
   async #write(state: TreeState): Promise<void> {
-    await mkdir(this.#dir, { recursive: true, mode: 0o700 })
-    const path = join(this.#dir, this.#nameOf(state))
-    const temporary = join(this.#dir, `.${this.#prefix}${randomBytes(6).toString('hex')}`)
-    const file = await open(temporary, 'wx', 0o600)
-    try {
-      await file.writeFile(state.bytes)
-      await file.sync()
-      await file.close()
-      await rename(temporary, path)
-    } catch (error) {
-      await file.close().catch(() => undefined)
-      await rm(temporary, { force: true })
-      throw error
-    }
-    const folder = await open(this.#dir)
-    try {
-      await folder.sync()
-    } finally {
-      await folder.close()
-    }
+    await writeDurably(this.#dir, this.#nameOf(state), state.bytes, `.${this.#prefix}`)
   }
 
   async #files(): Promise<{ name: string; state: TreeState }[]> {
