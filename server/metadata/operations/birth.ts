@@ -8,38 +8,30 @@
 import type { BirthRequest, InodeResponse } from '../../../schema/generated/metadata.ts'
 import { methods } from '../../../schema/methods.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
-import { checkEntry, checkInline, checkToken, refuse } from '../input.ts'
+import { refuse } from '../input.ts'
 import { InodeKind } from '../inode-kinds.ts'
 import type { Caller, Services } from '../services.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
 import type { Transaction } from '../store/transaction.ts'
-import { checkNew, newInode, putNewInode } from './create.ts'
+import { aNewName, newInode, putNewInode } from './create.ts'
 import type { Mutation } from './operation.ts'
 import { addUserBytes } from './quota.ts'
-import { dentryName, inodeName, ownDirectory, putChangedDirectory } from './tree.ts'
+import { freeName, ownDirectory, putChangedDirectory } from './tree.ts'
 
 export const birth: Mutation<BirthRequest, InodeResponse> = {
   method: methods.birth,
-  check({ token, entry, attributes, inline }) {
-    checkToken(token)
-    checkEntry(entry)
-    checkNew(attributes)
-    checkInline(attributes, inline)
-    if (attributes.kind !== InodeKind.file) refuse('only regular files are held back')
+  ...aNewName,
+  check(request) {
+    aNewName.check?.(request)
+    if (request.attributes.kind !== InodeKind.file) refuse('only regular files are held back')
   },
-  queues: ({ parent }) => [parent],
-  warm: ({ parent, token }) => [inodeName(parent), dentryName(parent, token)],
-  held: ({ hold }, { inode }) => (hold ? inode.inode : undefined),
 
   async run(txn, request, caller, services) {
     const { inode: id, parent, token, entry, attributes, inline, hold, atime } = request
     requireLease(txn, request, caller, services)
     const directory = await ownDirectory(txn, caller, parent)
-    const dentryKey = keys.dentry(parent, token)
-    if ((await txn.get(tables.dentries, dentryKey)) !== undefined) {
-      throw new DfsError('exists', `directory ${parent} has this name already`)
-    }
+    const dentryKey = await freeName(txn, parent, token)
     await requireFreeNumber(txn, id, caller)
     const session = caller.session.record.session
     if (hold) services.holds.checkRoom(session)

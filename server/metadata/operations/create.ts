@@ -5,11 +5,10 @@
  * small file's content and a symbolic link's target come along, sealed. Root directories are made by
  * registerFinish.
  */
-import type { Attributes, Inode } from '../../../schema/generated/common.ts'
+import type { Attributes, Inode, Operation } from '../../../schema/generated/common.ts'
 import type { CreateRequest, InodeResponse } from '../../../schema/generated/metadata.ts'
 import type { InodeRecord } from '../../../schema/generated/records.ts'
 import { methods } from '../../../schema/methods.ts'
-import { DfsError } from '../../../schema/wire/status.ts'
 import { checkAttributes, checkEntry, checkInline, checkToken, refuse } from '../input.ts'
 import { InodeKind, isDirectory } from '../inode-kinds.ts'
 import { counterNames } from '../store/counters.ts'
@@ -18,10 +17,20 @@ import { tables } from '../store/tables.ts'
 import type { Transaction } from '../store/transaction.ts'
 import type { Mutation } from './operation.ts'
 import { addUserBytes } from './quota.ts'
-import { dentryName, inodeName, ownDirectory, putChangedDirectory } from './tree.ts'
+import { dentryName, freeName, inodeName, ownDirectory, putChangedDirectory } from './tree.ts'
 
-export const create: Mutation<CreateRequest, InodeResponse> = {
-  method: methods.create,
+interface NewNameRequest {
+  readonly operation: Operation
+  readonly parent: number
+  readonly token: Uint8Array
+  readonly entry: Uint8Array
+  readonly attributes: Attributes
+  readonly inline: Uint8Array
+  readonly hold: boolean
+}
+
+/** What every operation has that makes an inode under a new name. */
+export const aNewName: Omit<Mutation<NewNameRequest, InodeResponse>, 'method' | 'run'> = {
   check({ token, entry, attributes, inline }) {
     checkToken(token)
     checkEntry(entry)
@@ -31,14 +40,16 @@ export const create: Mutation<CreateRequest, InodeResponse> = {
   queues: ({ parent }) => [parent],
   warm: ({ parent, token }) => [inodeName(parent), dentryName(parent, token)],
   held: ({ hold }, { inode }) => (hold ? inode.inode : undefined),
+}
+
+export const create: Mutation<CreateRequest, InodeResponse> = {
+  method: methods.create,
+  ...aNewName,
 
   async run(txn, request, caller, services) {
     const { parent, token, entry, attributes, inline, hold } = request
     const directory = await ownDirectory(txn, caller, parent)
-    const dentryKey = keys.dentry(parent, token)
-    if ((await txn.get(tables.dentries, dentryKey)) !== undefined) {
-      throw new DfsError('exists', `directory ${parent} has this name already`)
-    }
+    const dentryKey = await freeName(txn, parent, token)
     const session = caller.session.record.session
     if (hold) services.holds.checkRoom(session)
     const now = services.clock.nowNs()

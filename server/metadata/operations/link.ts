@@ -11,7 +11,14 @@ import { isDirectory } from '../inode-kinds.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
 import type { Mutation } from './operation.ts'
-import { dentryName, inodeName, ownDirectory, ownInode, putChangedDirectory } from './tree.ts'
+import {
+  dentryName,
+  freeName,
+  inodeName,
+  ownDirectory,
+  ownInode,
+  putChangedDirectory,
+} from './tree.ts'
 
 export const link: Mutation<LinkRequest, InodeResponse> = {
   method: methods.link,
@@ -30,10 +37,7 @@ export const link: Mutation<LinkRequest, InodeResponse> = {
     const directory = await ownDirectory(txn, caller, parent)
     const record = await ownInode(txn, caller, inode)
     refuseLink(record)
-    const dentryKey = keys.dentry(parent, token)
-    if ((await txn.get(tables.dentries, dentryKey)) !== undefined) {
-      throw new DfsError('exists', `directory ${parent} has this name already`)
-    }
+    const dentryKey = await freeName(txn, parent, token)
     const now = services.clock.nowNs()
     const linked = { ...record.inode, nlink: record.inode.nlink + 1, ctime: now }
     txn.put(tables.inodes, keys.inode(inode), { ...record, inode: linked })

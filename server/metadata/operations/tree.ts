@@ -45,6 +45,19 @@ export async function ownDirectory(
   return record
 }
 
+/** The key of an entry to be made. Throws `exists` when the directory has the name. */
+export async function freeName(
+  txn: Transaction,
+  parent: number,
+  token: Uint8Array,
+): Promise<Buffer> {
+  const key = keys.dentry(parent, token)
+  if ((await txn.get(tables.dentries, key)) !== undefined) {
+    throw new DfsError('exists', `directory ${parent} has this name already`)
+  }
+  return key
+}
+
 /** The inode that an entry names; every entry has one. */
 export async function entryInode(txn: Transaction, inode: number): Promise<InodeRecord> {
   const record = await txn.get(tables.inodes, keys.inode(inode))
