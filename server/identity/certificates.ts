@@ -3,11 +3,11 @@
  *
  * Keys are ECDSA on P-256. A leaf names its server by DNS SAN, is no authority, and serves as TLS
  * server and client alike. A request proves possession of its key; the names that go into the
- * certificate are decided by the issuer, never copied from the request.
+ * certificate are decided by the issuer, never copied from the request. The package that writes them is
+ * loaded when one is made: most starts of a server make none.
  */
-import './reflect-metadata.ts'
-import { randomBytes, webcrypto } from 'node:crypto'
-import * as x509 from '@peculiar/x509'
+import { randomBytes, webcrypto, X509Certificate } from 'node:crypto'
+import type * as X509 from '@peculiar/x509'
 import { DfsError } from '../../schema/wire/status.ts'
 
 type CryptoKey = webcrypto.CryptoKey
@@ -42,8 +42,14 @@ export interface IssueOptions {
   readonly days: number
 }
 
+async function loadX509(): Promise<typeof X509> {
+  await import('./reflect-metadata.ts')
+  return import('@peculiar/x509')
+}
+
 /** Makes a cluster's certificate authority. `name` is its common name. */
 export async function createAuthority(name = 'dfs cluster authority'): Promise<Authority> {
+  const x509 = await loadX509()
   const keys = await generate()
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serialNumber(),
@@ -69,16 +75,18 @@ export async function createAuthority(name = 'dfs cluster authority'): Promise<A
 
 /** A fresh key pair for a server. */
 export async function createKeyPair(): Promise<KeyPair> {
+  const { PemConverter } = await loadX509()
   const keys = await generate()
   const spki = await webcrypto.subtle.exportKey('spki', keys.publicKey)
   return {
     privateKeyPem: await exportPrivate(keys.privateKey),
-    publicKeyPem: x509.PemConverter.encode(spki, 'PUBLIC KEY'),
+    publicKeyPem: PemConverter.encode(spki, 'PUBLIC KEY'),
   }
 }
 
 /** A PKCS#10 request (PEM) for the key pair, signed by it. */
 export async function createRequest(keys: KeyPair, name: string): Promise<string> {
+  const x509 = await loadX509()
   const pair = {
     privateKey: await importPrivate(keys.privateKeyPem),
     publicKey: await importPublic(keys.publicKeyPem),
@@ -112,6 +120,7 @@ export async function issueCertificate(
   if (!(options.days > 0)) {
     throw new DfsError('invalidArgument', `certificate lifetime must be positive: ${options.days}`)
   }
+  const x509 = await loadX509()
   const publicKey = await certifiedKey(options)
   const issuer = new x509.X509Certificate(authority.certificatePem)
   const certificate = await x509.X509CertificateGenerator.create({
@@ -142,7 +151,7 @@ export async function issueCertificate(
 
 /** When the certificate ends, milliseconds since 1970; for renewing in time. */
 export function expiresAtMs(certificatePem: string): number {
-  return new x509.X509Certificate(certificatePem).notAfter.getTime()
+  return Date.parse(new X509Certificate(certificatePem).validTo)
 }
 
 async function certifiedKey(options: IssueOptions): Promise<CryptoKey> {
@@ -152,7 +161,7 @@ async function certifiedKey(options: IssueOptions): Promise<CryptoKey> {
     }
     return importPublic(options.publicKeyPem)
   }
-  const request = parseRequest(options.requestPem)
+  const request = await parseRequest(options.requestPem)
   const proven = await request.verify().catch(() => false)
   if (!proven) {
     throw new DfsError(
@@ -163,9 +172,10 @@ async function certifiedKey(options: IssueOptions): Promise<CryptoKey> {
   return importSpki(request.publicKey.rawData)
 }
 
-function parseRequest(pem: string): x509.Pkcs10CertificateRequest {
+async function parseRequest(pem: string): Promise<X509.Pkcs10CertificateRequest> {
+  const { Pkcs10CertificateRequest } = await loadX509()
   try {
-    return new x509.Pkcs10CertificateRequest(pem)
+    return new Pkcs10CertificateRequest(pem)
   } catch (error) {
     throw new DfsError('invalidArgument', 'the certificate request is not PKCS#10 PEM', {
       cause: error,
@@ -178,15 +188,16 @@ async function generate(): Promise<webcrypto.CryptoKeyPair> {
 }
 
 async function exportPrivate(key: CryptoKey): Promise<string> {
-  return x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY')
+  const { PemConverter } = await loadX509()
+  return PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY')
 }
 
 async function importPrivate(pem: string): Promise<CryptoKey> {
-  return webcrypto.subtle.importKey('pkcs8', decodePem(pem), KEY, true, ['sign'])
+  return webcrypto.subtle.importKey('pkcs8', await decodePem(pem), KEY, true, ['sign'])
 }
 
 async function importPublic(pem: string): Promise<CryptoKey> {
-  return importSpki(decodePem(pem))
+  return importSpki(await decodePem(pem))
 }
 
 async function importSpki(spki: ArrayBuffer): Promise<CryptoKey> {
@@ -199,15 +210,17 @@ async function importSpki(spki: ArrayBuffer): Promise<CryptoKey> {
   }
 }
 
-function decodePem(pem: string): ArrayBuffer {
+async function decodePem(pem: string): Promise<ArrayBuffer> {
+  const { PemConverter } = await loadX509()
   try {
-    return x509.PemConverter.decodeFirst(pem)
+    return PemConverter.decodeFirst(pem)
   } catch (error) {
     throw new DfsError('invalidArgument', 'the key is not PEM text', { cause: error })
   }
 }
 
-async function subjectKeyId(key: CryptoKey): Promise<x509.SubjectKeyIdentifierExtension> {
+async function subjectKeyId(key: CryptoKey): Promise<X509.SubjectKeyIdentifierExtension> {
+  const x509 = await loadX509()
   return x509.SubjectKeyIdentifierExtension.create(key, false)
 }
 
