@@ -24,7 +24,7 @@ import type { Services } from './services.ts'
 import { Database } from './store/database.ts'
 import { migrate } from './store/schema-version.ts'
 
-/** Bytes of decoded records kept in memory. */
+/** Bytes of records kept in memory. */
 const RECORD_CACHE_BYTES = 128 * 1_048_576
 /** Milliseconds that open requests get when the server stops. */
 const DRAIN_MS = 5_000

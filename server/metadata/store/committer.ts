@@ -183,7 +183,7 @@ export class Committer {
       batch.texts.push(text)
       this.#overlay.set(text, { value, sequence })
       this.#newer.set(text, sequence)
-      if (table.cached) this.#cache.set(text, value, encoded?.length ?? 0)
+      if (table.cached) this.#cache.set(key, encoded)
     }
     for (const { name, delta } of transaction.counters) this.#counters.add(name, delta)
     this.#schedule()

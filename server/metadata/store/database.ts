@@ -17,7 +17,7 @@ import { Counters } from './counters.ts'
 import type { KeyRange } from './keys.ts'
 import { readPage, type Page } from './page.ts'
 import { Queues } from './queues.ts'
-import { RecordCache, type Cached } from './record-cache.ts'
+import { RecordCache } from './record-cache.ts'
 import {
   textOf,
   Transaction,
@@ -35,7 +35,7 @@ const WAITING_MAX = 200_000
 const TRANSACTIONS_MAX = 8_192
 
 export interface DatabaseOptions {
-  /** Bytes of decoded records kept. */
+  /** Bytes of records kept in memory. */
   readonly cacheBytes: number
   /** A batch could not be written: the process must end, see committer.ts. */
   readonly onFailure: (error: unknown) => void
@@ -185,9 +185,9 @@ export class Database implements RecordSource {
     text: string,
     watched: boolean,
   ): V | undefined | Promise<V | undefined> {
-    const known = this.#known(transaction, text, watched)
+    const known = this.#known(transaction, { table, key, text, watched })
     if (known === undefined) return this.#fetch(transaction, table, key, text, watched)
-    return known.value as V | undefined
+    return known.value
   }
 
   async lookupAll<V>(
@@ -200,7 +200,8 @@ export class Database implements RecordSource {
     const missing: { at: number; key: Buffer; text: string }[] = []
     for (const [at, key] of keys.entries()) {
       const text = textOf(key)
-      const known = transaction.writes.get(text) ?? this.#known(transaction, text, watched)
+      const known =
+        transaction.writes.get(text) ?? this.#known(transaction, { table, key, text, watched })
       if (known === undefined) missing.push({ at, key, text })
       else found[at] = known.value as V | undefined
     }
@@ -220,22 +221,24 @@ export class Database implements RecordSource {
         onDamaged?.(at)
       } else {
         if (watched) transaction.noteRead(text, sequence)
-        found[at] = this.#keep(table, text, stored[i])
+        found[at] = this.#keep(table, key, stored[i])
       }
     }
     return found
   }
 
   /** What is in memory of a record: decided and being written, or cached. */
-  #known(transaction: Transaction, text: string, watched: boolean): Cached | undefined {
+  #known<V>(
+    transaction: Transaction,
+    { table, key, text, watched }: Wanted<V>,
+  ): { readonly value: V | undefined } | undefined {
     const decided = this.#committer.overlaid(text)
-    const known = decided ?? this.#cache.get(text)
-    if (known === undefined) return undefined
+    const stored = decided === undefined ? this.#cache.get(key) : undefined
+    if (decided === undefined && stored === undefined) return undefined
     if (watched) transaction.noteRead(text, this.#committer.sequence)
-    if (decided !== undefined && decided.sequence > transaction.dependsOn) {
-      transaction.dependsOn = decided.sequence
-    }
-    return known
+    if (decided === undefined) return { value: stored ? table.decode(stored) : undefined }
+    if (decided.sequence > transaction.dependsOn) transaction.dependsOn = decided.sequence
+    return decided as { readonly value: V | undefined }
   }
 
   async #fetch<V>(
@@ -254,12 +257,12 @@ export class Database implements RecordSource {
       return this.lookup(transaction, table, key, text, watched)
     }
     if (watched) transaction.noteRead(text, sequence)
-    return this.#keep(table, text, stored)
+    return this.#keep(table, key, stored)
   }
 
-  #keep<V>(table: Table<V>, text: string, stored: Buffer | undefined): V | undefined {
+  #keep<V>(table: Table<V>, key: Buffer, stored: Buffer | undefined): V | undefined {
     const value = stored === undefined ? undefined : table.decode(stored)
-    if (table.cached) this.#cache.set(text, value, stored?.length ?? 0)
+    if (table.cached) this.#cache.set(key, stored)
     return value
   }
 
@@ -269,7 +272,7 @@ export class Database implements RecordSource {
     const missing: { name: RecordName; text: string }[] = []
     for (const name of names) {
       const text = textOf(name.key)
-      if (committer.overlaid(text) === undefined && this.#cache.get(text) === undefined) {
+      if (committer.overlaid(text) === undefined && !this.#cache.has(name.key)) {
         missing.push({ name, text })
       }
     }
@@ -277,7 +280,7 @@ export class Database implements RecordSource {
     const { sequence } = committer
     const stored = await this.#store.getMany(missing.map(({ name }) => name.key))
     for (const [i, { name, text }] of missing.entries()) {
-      if (!committer.changedSince(text, sequence)) this.#keep(name.table, text, stored[i])
+      if (!committer.changedSince(text, sequence)) this.#keep(name.table, name.key, stored[i])
     }
   }
 
@@ -330,6 +333,14 @@ export class Database implements RecordSource {
     this.#active--
     this.#committer.end(generation)
   }
+}
+
+/** A record that a transaction asks for. */
+interface Wanted<V> {
+  readonly table: Table<V>
+  readonly key: Buffer
+  readonly text: string
+  readonly watched: boolean
 }
 
 /** How an operation ended, and when that may be told. */

@@ -1,7 +1,7 @@
 /**
  * The kinds of records and how each is written: what a transaction reads and writes is a table and
- * a key of keys.ts. Records are plain objects shared by cache and transactions: never change one,
- * put a changed copy.
+ * a key of keys.ts. Records are plain objects that transactions share: never change one, put a changed
+ * copy.
  */
 import * as records from '../../../schema/generated/records.ts'
 import { changesOf } from '../standby/log-record.ts'

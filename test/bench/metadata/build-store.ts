@@ -23,7 +23,6 @@ import { Database } from '../../../server/metadata/store/database.ts'
 import { keys } from '../../../server/metadata/store/keys.ts'
 import { tables } from '../../../server/metadata/store/tables.ts'
 import type { RecordName, Transaction } from '../../../server/metadata/store/transaction.ts'
-import { HEARTBEAT_MS } from '../../../server/metadata/topology.ts'
 import { openRocksStore } from '../../../server/store/rocks-store.ts'
 import { connection } from '../../support/metadata.ts'
 import { BATCH_FILES, log, type BenchCluster, storeOf } from './cluster.ts'
@@ -97,8 +96,6 @@ class Builder {
       console.log(`${state.files} files, ${rate.toFixed(0)}/s`)
     }, PROGRESS_MS)
     await this.#trust()
-    this.#heartbeats()
-    const heartbeats = setInterval(() => this.#heartbeats(), HEARTBEAT_MS)
     try {
       if (state.folder === 0) {
         const root = await this.#root()
@@ -114,7 +111,6 @@ class Builder {
       await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, worker))
     } finally {
       clearInterval(progress)
-      clearInterval(heartbeats)
       await this.#services.sessions.end(this.#caller.session)
     }
     const seconds = (performance.now() - startedMs) / 1_000
@@ -182,6 +178,7 @@ class Builder {
   }
 
   async #plans(): Promise<ChunkPlan[]> {
+    this.#heartbeats()
     const all: ChunkPlan[] = []
     while (all.length < BATCH_FILES) {
       const count = Math.min(limits.chunksPerRequestMax, BATCH_FILES - all.length)
