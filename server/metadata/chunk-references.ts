@@ -55,6 +55,6 @@ export function requeue(txn: Transaction, chunk: number, from: number, to: numbe
 
 /** Queues the order to delete a chunk from a server. */
 export function orderDelete(txn: Transaction, server: number, chunk: number): void {
-  txn.put(tables.marks, keys.delete(server, chunk), true)
+  txn.put(tables.deletes, keys.delete(server, chunk), true)
   txn.add(counterNames.deletes(server), 1)
 }

@@ -2,6 +2,7 @@
  * How an inode loses a name, and goes when it has none left.
  */
 import type { InodeRecord } from '../../schema/generated/records.ts'
+import { limits } from '../../schema/wire/limits.ts'
 import type { Holds } from './holds.ts'
 import { isDirectory } from './inode-kinds.ts'
 import { counterNames } from './store/counters.ts'
@@ -9,9 +10,10 @@ import { keys } from './store/keys.ts'
 import { tables } from './store/tables.ts'
 import type { Transaction } from './store/transaction.ts'
 
-/** What wakes up when content is queued for purging. */
+/** What takes apart the content that is queued for purging. */
 export interface PurgeQueue {
-  wake(): void
+  /** `windows`: how many the content has at most. */
+  add(content: number, windows: number): void
 }
 
 /** Bytes of an inode that extents hold. */
@@ -54,11 +56,17 @@ export function removeInode(txn: Transaction, record: InodeRecord, purger: Purge
   const bytes = record.inode.allocatedBytes + record.xattrBytes
   if (bytes > 0) txn.add(counterNames.userBytes(record.owner), -bytes)
   if (record.xattrBytes > 0) txn.delete(tables.xattrs, keys.xattr(record.inode.inode))
-  if (extentBytes(record) > 0) purgeContent(txn, record.content, purger)
+  if (extentBytes(record) > 0) purgeContent(txn, record, purger)
 }
 
 /** Queues content that no inode leads to any more. */
-export function purgeContent(txn: Transaction, content: number, purger: PurgeQueue): void {
-  txn.put(tables.marks, keys.purge(content), true)
-  txn.afterDecision(() => purger.wake())
+export function purgeContent(
+  txn: Transaction,
+  { content, inode }: InodeRecord,
+  purger: PurgeQueue,
+): void {
+  // No window of a file begins behind its size.
+  const windows = Math.ceil(inode.attributes.size / limits.chunkBytesMax)
+  txn.put(tables.purges, keys.purge(content), windows)
+  txn.afterDecision(() => purger.add(content, windows))
 }

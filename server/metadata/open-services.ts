@@ -5,6 +5,7 @@
 import * as opaque from '@serenity-kit/opaque'
 import { DfsError } from '../../schema/wire/status.ts'
 import { Admission, type AdmissionBounds } from './admission.ts'
+import { DeleteOrders } from './delete-orders.ts'
 import { Holds } from './holds.ts'
 import { Leases } from './leases.ts'
 import { LoginLimits } from './login-limits.ts'
@@ -85,6 +86,7 @@ export async function openServices(
     planAges: new PlanAges(await keptSinceRestore(database, log)),
     loginLimits: new LoginLimits(clock),
     links,
+    deleteOrders: new DeleteOrders(database),
     repairs,
     purger,
     primary: new Primary({ database, authority, policy, log }),

@@ -5,6 +5,10 @@
  * What is to be done stands in the store (keys `o` and `p`), so a kill at any moment costs nothing:
  * each step is a transaction that leaves the mark until all is gone. Steps are bounded, however
  * large the file is.
+ *
+ * The next contents are in memory as well, and with how many windows: those of a file that is not huge are
+ * read by their keys. A scan would walk over all that was deleted behind them, as the engine's
+ * binding gives it no end. The store is looked through at the start and when memory had no room.
  */
 import type { Log } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
@@ -24,12 +28,21 @@ const CONTENTS_PER_STEP = 32
 const STEPS_AT_ONCE = 8
 /** Marks read at once. */
 const PAGE = 256
+/** Contents in memory: some 40 bytes each. */
+const KNOWN_MAX = 65_536
+
+/** Content to purge: its id, and how many windows it has at most, 0 when that is not known. */
+type Content = readonly [id: number, windows: number]
 
 export class Purger {
   readonly #database: Database
   readonly #log: Log
   #holds: Holds | undefined
   readonly #reaping = new Set<Promise<void>>()
+  /** By content: its windows at most. */
+  readonly #known = new Map<number, number>()
+  /** The store may have marks that are not known. */
+  #unknown = true
   #work: Promise<void> | undefined
   #again = false
   #stopped = false
@@ -49,15 +62,21 @@ export class Purger {
       after = page.last
       if (after === undefined || !page.more) break
     }
-    this.wake()
+    this.#wake()
   }
 
-  /** There is something to purge. */
-  wake(): void {
+  /** There is content to purge, with so many windows at most. */
+  add(content: number, windows: number): void {
+    if (this.#known.size < KNOWN_MAX) this.#known.set(content, windows)
+    else this.#unknown = true
+    this.#wake()
+  }
+
+  #wake(): void {
     this.#again = true
     this.#work ??= this.#run().finally(() => {
       this.#work = undefined
-      if (this.#again && !this.#stopped) this.wake()
+      if (this.#again && !this.#stopped) this.#wake()
     })
   }
 
@@ -97,32 +116,101 @@ export class Purger {
     if (this.#stopped) return
     this.#again = false
     await this.#attempt('look for deleted content', async () => {
-      // Whoever woke us has only just been decided.
+      await this.#purgeKnown()
+      if (!this.#unknown || this.#stopped) return
+      this.#unknown = false
+      // Who was not taken into memory may not be on disk yet.
       await this.#database.settle()
-      let after: Buffer | undefined
-      for (;;) {
-        const page = await this.#database.durablePage(ranges.purges, PAGE, after)
-        await this.#purgeAll(keysOf(page).map((key) => parts.id(key)))
-        after = page.last
-        if (after === undefined || this.#stopped) return
-      }
+      await this.#purgeStored()
     })
   }
 
-  async #purgeAll(contents: number[]): Promise<void> {
+  async #purgeKnown(): Promise<void> {
+    while (this.#known.size > 0 && !this.#stopped) {
+      const contents: Content[] = []
+      for (const content of this.#known) {
+        contents.push(content)
+        this.#known.delete(content[0])
+        if (contents.length === STEPS_AT_ONCE * CONTENTS_PER_STEP) break
+      }
+      await this.#purgeAll(contents)
+    }
+  }
+
+  async #purgeStored(): Promise<void> {
+    let after: Buffer | undefined
+    for (;;) {
+      const page = await this.#database.durablePage(ranges.purges, PAGE, after)
+      const windows = new Map(
+        page.entries.map(({ key, value }) => [parts.id(key), tables.purges.decode(value)]),
+      )
+      const contents = keysOf(page).map((key): Content => {
+        const id = parts.id(key)
+        this.#known.delete(id)
+        return [id, windows.get(id) ?? 0]
+      })
+      await this.#purgeAll(contents)
+      after = page.last
+      if (after === undefined || !page.more || this.#stopped) return
+      await this.#purgeKnown()
+    }
+  }
+
+  async #purgeAll(contents: readonly Content[]): Promise<void> {
+    const steps = inSteps(contents.filter(isSmall))
+    const large = contents.filter((content) => !isSmall(content))
     const worker = async (): Promise<void> => {
-      while (contents.length > 0) await this.#purge(contents.splice(0, CONTENTS_PER_STEP))
+      for (;;) {
+        const step = steps.pop()
+        if (this.#stopped) return
+        if (step !== undefined) await this.#purge(step)
+        else if (large.length > 0) await this.#purgeLarge(large.splice(0, CONTENTS_PER_STEP))
+        else return
+      }
     }
     await Promise.all(Array.from({ length: STEPS_AT_ONCE }, worker))
   }
 
-  async #purge(contents: readonly number[]): Promise<void> {
+  async #purge(contents: readonly Content[]): Promise<void> {
     try {
-      await this.#purgeTogether(contents)
+      await this.#purgeSmall(contents)
     } catch (error) {
       if (!(error instanceof DfsError)) throw error
       // One that is damaged must not keep the others.
       for (const content of contents) {
+        await this.#attempt(`purge content ${content[0]}`, () => this.#purgeSmall([content]))
+      }
+    }
+  }
+
+  /** Takes contents apart whose windows are few enough to ask for each. */
+  #purgeSmall(contents: readonly Content[]): Promise<void> {
+    const names: Buffer[] = []
+    for (const [content, windows] of contents) {
+      for (let index = 0; index < windows; index++) names.push(keys.window(content, index))
+    }
+    return this.#database.write({}, async (txn) => {
+      const windows = await txn.getAll(tables.scannedWindows, names)
+      const chunks: number[] = []
+      for (const [i, key] of names.entries()) {
+        const window = windows[i]
+        if (window === undefined) continue
+        chunks.push(...new Set(window.extents.map(({ chunk }) => chunk)))
+        txn.delete(tables.windows, key)
+      }
+      for (const [content] of contents) txn.delete(tables.purges, keys.purge(content))
+      await releaseChunks(txn, chunks)
+    })
+  }
+
+  async #purgeLarge(contents: readonly Content[]): Promise<void> {
+    const ids = contents.map(([id]) => id)
+    try {
+      await this.#database.settle()
+      await this.#purgeTogether(ids)
+    } catch (error) {
+      if (!(error instanceof DfsError)) throw error
+      for (const content of ids) {
         await this.#attempt(`purge content ${content}`, () => this.#purgeTogether([content]))
       }
     }
@@ -149,7 +237,7 @@ export class Purger {
           txn.delete(tables.windows, key)
         }
         const whole = windows.length === found[i]?.length && windows.length < WINDOWS_PER_STEP
-        if (whole) txn.delete(tables.marks, keys.purge(content))
+        if (whole) txn.delete(tables.purges, keys.purge(content))
         else left.push(content)
       }
       await releaseChunks(txn, chunks)
@@ -157,16 +245,34 @@ export class Purger {
     })
   }
 
-  /** Background work that fails is logged and left for the next start; it is never lost. */
+  /** Background work that fails is logged and tried again with the next; it is never lost. */
   async #attempt(what: string, work: () => Promise<unknown>): Promise<void> {
     try {
       await work()
     } catch (error) {
       if (!(error instanceof DfsError)) throw error
+      this.#unknown = true
       this.#log.error(
         { code: error.code, err: error.message },
         `could not ${what}; it stays queued`,
       )
     }
   }
+}
+
+const isSmall = ([, windows]: Content): boolean => windows > 0 && windows <= WINDOWS_PER_STEP
+
+/** Contents in groups with few enough windows for one transaction each. */
+function inSteps(contents: readonly Content[]): Content[][] {
+  const steps: Content[][] = []
+  let room = 0
+  for (const content of contents) {
+    if (content[1] > room || steps.at(-1)?.length === CONTENTS_PER_STEP) {
+      steps.push([])
+      room = WINDOWS_PER_STEP
+    }
+    steps.at(-1)?.push(content)
+    room -= content[1]
+  }
+  return steps
 }

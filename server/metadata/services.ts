@@ -6,6 +6,7 @@ import type { UserRecord } from '../../schema/generated/records.ts'
 import type { Authority } from '../identity/certificates.ts'
 import type { Admission } from './admission.ts'
 import type { Clock } from './clock.ts'
+import type { DeleteOrders } from './delete-orders.ts'
 import type { Holds } from './holds.ts'
 import type { Leases } from './leases.ts'
 import type { LoginLimits } from './login-limits.ts'
@@ -49,6 +50,7 @@ export interface Services {
   readonly planAges: PlanAges
   readonly loginLimits: LoginLimits
   readonly links: ServerLinks
+  readonly deleteOrders: DeleteOrders
   readonly repairs: Repairs
   readonly purger: Purger
   readonly primary: Primary

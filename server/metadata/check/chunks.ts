@@ -250,7 +250,7 @@ function deleted(id: number, { servers, repair }: PlacedChunkRecord): Change[] {
   for (const server of servers) {
     changes.push(
       { key: keys.serverChunk(server, id), value: undefined },
-      { key: keys.delete(server, id), value: tables.marks.encode(true) },
+      { key: keys.delete(server, id), value: tables.deletes.encode(true) },
     )
   }
   return changes

@@ -37,7 +37,7 @@ export async function checkContents(
   const { findings } = context
   const references = context.facts('references', 3)
   const windows = await context.walk(layout.windows)
-  const purges = await context.walk(layout.purges, { mend: () => true })
+  const purges = await context.walk(layout.purges, { mend: () => 0 })
   const reader = contents.sorted()
   for (;;) {
     const id = Math.min(reader.id, windows.id, purges.id)
@@ -49,7 +49,7 @@ export async function checkContents(
     if (owner === undefined) {
       if (purge || found.count === 0) continue
       await findings.add('garbage', `content ${id} has ${found.count} windows and no inode`, {
-        changes: () => [{ key: keys.purge(id), value: tables.marks.encode(true) }],
+        changes: () => [{ key: keys.purge(id), value: tables.purges.encode(0) }],
       })
       continue
     }

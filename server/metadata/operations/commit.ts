@@ -127,7 +127,7 @@ async function baseContent(
   }
   const emptied = inline.length > 0 || (truncates && truncateTo === 0)
   if (!emptied || bytes === 0) return withoutInline
-  purgeContent(txn, record.content, purger)
+  purgeContent(txn, record, purger)
   return {
     ...withoutInline,
     inode: { ...withoutInline.inode, allocatedBytes: 0 },

@@ -71,11 +71,11 @@ async function dropOrders(server: number, database: Services['database']): Promi
     if (orders.length === 0) return
     await database.write({}, async (txn) => {
       const damaged = new Set<number>()
-      const marks = await txn.getAll(tables.marks, orders, (i) => damaged.add(i))
+      const marks = await txn.getAll(tables.deletes, orders, (i) => damaged.add(i))
       let count = 0
       for (const [i, key] of orders.entries()) {
         if (marks[i] === undefined && !damaged.has(i)) continue
-        txn.delete(tables.marks, key)
+        txn.delete(tables.deletes, key)
         count++
       }
       txn.add(counterNames.deletes(server), -count)

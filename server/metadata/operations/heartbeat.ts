@@ -13,8 +13,7 @@ import { refuse } from '../input.ts'
 import { deleteOrdered, isNeeded, orderDeleteOnce, place } from '../repair/chunk-repair.ts'
 import type { Services } from '../services.ts'
 import { counterNames } from '../store/counters.ts'
-import { keys, parts, ranges } from '../store/keys.ts'
-import { keysOf } from '../store/page.ts'
+import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
 import { HEARTBEAT_MS } from '../topology.ts'
 
@@ -64,25 +63,24 @@ async function recordDeleted(
   const names = [...new Set(deleted)].map((chunk) => keys.delete(server, chunk))
   await database.write({}, async (txn) => {
     const damaged = new Set<number>()
-    const ordered = await txn.getAll(tables.marks, names, (i) => damaged.add(i))
+    const ordered = await txn.getAll(tables.deletes, names, (i) => damaged.add(i))
     let count = 0
     for (const [i, key] of names.entries()) {
       if (ordered[i] === undefined && !damaged.has(i)) continue
-      txn.delete(tables.marks, key)
+      txn.delete(tables.deletes, key)
       count++
     }
     txn.add(counterNames.deletes(server), -count)
   })
 }
 
-async function orders(server: number, { database, topology }: Services): Promise<number[]> {
-  if (database.counters.get(counterNames.deletes(server)) === 0) return []
+async function orders(server: number, services: Services): Promise<number[]> {
+  const { database, deleteOrders, topology } = services
   const share = Math.floor((DELETES_PER_SECOND * HEARTBEAT_MS) / 1_000 / topology.size)
   const limit = Math.max(DELETES_MIN, Math.min(DELETES_MAX, share))
-  const page = await database.durablePage(ranges.deletes(server), limit)
+  const chunks = await deleteOrders.durable(server, limit)
   // A standby that is promoted without these deletions still has files with these chunks.
-  if (keysOf(page).length > 0 && !(await database.log.covered())) return []
-  return keysOf(page).map((key) => parts.serversChunk(key))
+  return chunks.length > 0 && !(await database.log.covered()) ? [] : chunks
 }
 
 /**

@@ -126,7 +126,7 @@ export async function deleteOrdered(
 ): Promise<boolean> {
   const key = keys.delete(server, chunk)
   const damaged: number[] = []
-  const [mark] = await txn.getAll(tables.marks, [key], (i) => damaged.push(i))
+  const [mark] = await txn.getAll(tables.deletes, [key], (i) => damaged.push(i))
   return damaged.length > 0 || mark !== undefined
 }
 

@@ -15,6 +15,7 @@ import type { Change, OrderedStore } from '../../store/ordered-store.ts'
 import type { CommitLog } from '../standby/commit-log.ts'
 import type { Counters } from './counters.ts'
 import type { RecordCache } from './record-cache.ts'
+import type { Table } from './tables.ts'
 import type { Transaction } from './transaction.ts'
 
 /** What a record will be once its batch is written. */
@@ -22,6 +23,9 @@ export interface Decided {
   readonly value: unknown
   readonly sequence: number
 }
+
+/** Told the key of a record that was decided, and whether there is one now. Must not throw. */
+export type Watcher = (key: Buffer, exists: boolean) => void
 
 interface Batch {
   readonly changes: Change[]
@@ -70,6 +74,7 @@ export class Committer {
   #write: Promise<void> | undefined
   #scheduled = false
   #failed = false
+  readonly #watchers = new Map<Table<unknown>, Watcher>()
   // Who changed a key last, kept for as long as a running transaction may ask: two generations, the
   // older of which goes when nobody who began before the newer one is left.
   #newer = new Map<string, number>()
@@ -111,6 +116,11 @@ export class Committer {
   /** A batch could not be written: nothing is decided or durable any more. */
   get failed(): boolean {
     return this.#failed
+  }
+
+  /** Has `watcher` told of each change of a table in the moment of its decision; one for a table. */
+  watch(table: Table<unknown>, watcher: Watcher): void {
+    this.#watchers.set(table, watcher)
   }
 
   overlaid(text: string): Decided | undefined {
@@ -184,6 +194,7 @@ export class Committer {
       this.#overlay.set(text, { value, sequence })
       this.#newer.set(text, sequence)
       if (table.cached) this.#cache.set(key, encoded)
+      this.#watchers.get(table)?.(key, encoded !== undefined)
     }
     for (const { name, delta } of transaction.counters) this.#counters.add(name, delta)
     this.#schedule()

@@ -12,7 +12,7 @@ import { keyAfter, type Entry, type OrderedStore } from '../../store/ordered-sto
 import type { RequestTimes } from '../request-times.ts'
 import { CommitLog } from '../standby/commit-log.ts'
 import { historyChange, Role } from '../standby/history.ts'
-import { Committer } from './committer.ts'
+import { Committer, type Watcher } from './committer.ts'
 import { Counters } from './counters.ts'
 import type { KeyRange } from './keys.ts'
 import { readPage, type Page } from './page.ts'
@@ -126,6 +126,11 @@ export class Database implements RecordSource {
       this.#end(generation)
     }
     return answer(decision, transaction.times)
+  }
+
+  /** Has `watcher` told of each change of a table in the moment of its decision; one for a table. */
+  watch(table: Table<unknown>, watcher: Watcher): void {
+    this.#committer.watch(table, watcher)
   }
 
   /** Waits until everything decided so far is durable. */

@@ -18,7 +18,7 @@
  *                                `standby`, …
  *   n     user by name           the name                               NumberRecord
  *   o     orphan                 u64 inode: no name, maybe held open    mark
- *   p     content to purge       u64 content                            mark
+ *   p     content to purge       u64 content                            number of its windows, or mark
  *   q     next id                the sequence's name                    NumberRecord
  *   r     logged answer          u64 session, u64 operation             ReplyRecord
  *   s     session                u64 session                            SessionRecord

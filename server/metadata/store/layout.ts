@@ -38,7 +38,7 @@ export const layout = {
   logRecords: kind('l', 'log record', tables.logRecords, 9),
   userNames: kind('n', 'user name', tables.numbers, undefined),
   orphans: kind('o', 'orphan mark', tables.marks, 9),
-  purges: kind('p', 'purge mark', tables.marks, 9),
+  purges: kind('p', 'purge mark', tables.purges, 9),
   sequences: kind('q', 'sequence', tables.numbers, undefined),
   replies: kind('r', 'logged answer', tables.replies, 17),
   sessions: kind('s', 'session', tables.sessions, 9),
@@ -46,7 +46,7 @@ export const layout = {
   users: kind('u', 'user', tables.users, 5),
   servers: kind('v', 'chunkserver', tables.servers, 5),
   windows: kind('w', 'window', tables.windows, 13),
-  deletes: kind('x', 'delete order', tables.marks, 13),
+  deletes: kind('x', 'delete order', tables.deletes, 13),
   repairs: kind('y', 'chunk to repair', tables.marks, 10),
 } as const
 

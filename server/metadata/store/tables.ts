@@ -20,6 +20,13 @@ const uncached = <V>(codec: Codec<V>): Table<V> => ({ ...codec, cached: false })
 const EMPTY = new Uint8Array(0)
 const mark: Codec<true> = { name: 'Mark', encode: () => EMPTY, decode: () => true }
 
+/** Windows of content to purge, up to this one; 0 when that is not known. */
+const purge: Codec<number> = {
+  name: 'Purge',
+  encode: (windows) => (windows === 0 ? EMPTY : records.NumberRecord.encode({ value: windows })),
+  decode: (bytes) => (bytes.length === 0 ? 0 : records.NumberRecord.decode(bytes).value),
+}
+
 /** As it is, after a look whether it is whole. */
 const logRecord: Codec<Uint8Array> = {
   name: 'LogRecord',
@@ -35,6 +42,8 @@ export const tables = {
   /** As `chunks`, to read many that nobody will ask for soon. Never to be written through. */
   scannedChunks: uncached(records.PlacedChunkRecord),
   cluster: uncached(records.ClusterRecord),
+  /** Marks of their own, which others watch. */
+  deletes: uncached(mark),
   dentries: cached(records.DentryRecord),
   devices: cached(records.DeviceRecord),
   history: uncached(records.HistoryRecord),
@@ -42,6 +51,7 @@ export const tables = {
   inodes: cached(records.InodeRecord),
   joinTokens: uncached(records.JoinTokenRecord),
   numbers: uncached(records.NumberRecord),
+  purges: uncached(purge),
   replies: uncached(records.ReplyRecord),
   restored: uncached(records.RestoredRecord),
   servers: uncached(records.ServerRecord),
@@ -52,6 +62,8 @@ export const tables = {
   treeStates: cached(records.TreeStateRecord),
   users: cached(records.UserRecord),
   windows: cached(records.WindowRecord),
+  /** As `windows`, to read many that nobody will ask for again. Never to be written through. */
+  scannedWindows: uncached(records.WindowRecord),
   xattrs: uncached(records.XattrRecord),
   marks: uncached(mark),
 } as const
