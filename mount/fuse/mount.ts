@@ -10,9 +10,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Log } from '../../schema/rpc/api.ts'
-import type { FileSystem } from '../vfs/api.ts'
+import type { FileSystem, Owner } from '../vfs/api.ts'
+import { Callers } from './callers.ts'
 import { addon, nativeForget, nativeMount } from './binding.ts'
-import type { NativeMount } from './binding.ts'
+import type { NativeMount, Request } from './binding.ts'
 import { makeHandlers } from './handlers.ts'
 import { HiddenFiles } from './hidden-files.ts'
 import { KernelCache } from './kernel-cache.ts'
@@ -57,6 +58,7 @@ const retryMs = 200
 /** Wait for libfuse to end after an unmount, ms. */
 const endMs = 5_000
 const deviceName = '/dev/fuse'
+const OWNED = 'what anybody makes belongs to the user who mounted'
 
 /** Mounts `fs`. Resolves when the mount answers. Throws DfsError saying why it cannot. */
 export async function mount(fs: FileSystem, options: MountOptions): Promise<Mount> {
@@ -97,6 +99,7 @@ class LiveMount implements Mount {
   readonly #requests: Requests
   readonly #hidden: HiddenFiles
   readonly #cache: KernelCache
+  readonly #callers = new Callers()
   readonly #fs: FileSystem
   #native: NativeMount | undefined
   /** Our descriptor of the device, which libfuse closes at the end. */
@@ -119,16 +122,15 @@ class LiveMount implements Mount {
   }
 
   async start(): Promise<void> {
-    const owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 }
+    const { log } = this.#options
     const context = {
       fs: this.#fs,
       signals: addon(),
       requests: this.#requests,
       hidden: this.#hidden,
       cache: this.#cache,
-      owner,
+      ownerOf: this.#owners(log),
     }
-    const { log } = this.#options
     const before = new Set(openDevices())
     let onInit = (): void => undefined
     const up = new Promise<true>((resolve) => {
@@ -144,6 +146,7 @@ class LiveMount implements Mount {
     }
     const native = this.#native
     mend(() => allowSingleTimes(native), 'setting one time without the other has no effect', log)
+    mend(() => this.#callers.attach(native), OWNED, log)
     mend(() => this.#cache.attach(native), 'the kernel keeps no names and attributes', log)
     const device = openDevices().find((descriptor) => !before.has(descriptor))
     invariant(device !== undefined, 'a mount has a descriptor of the device')
@@ -157,6 +160,18 @@ class LiveMount implements Mount {
       )
     }
     this.#watch()
+  }
+
+  /** Whoever mounted owns what is made by somebody who is not known. */
+  #owners(log: Log): (request: Request) => Owner {
+    const mounted = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 }
+    let told = false
+    return (request) => {
+      const owner = this.#callers.of(request)
+      if (owner === undefined && !told) log.warn({ without: OWNED }, 'who asks was not found out')
+      told ||= owner === undefined
+      return owner ?? mounted
+    }
   }
 
   unmount(): Promise<'clean' | 'forced'> {
@@ -228,6 +243,7 @@ class LiveMount implements Mount {
     this.#hasEnded = true
     this.#requests.stop(-constants.errno.ENOTCONN)
     this.#cache.detach()
+    this.#callers.detach()
     if (this.#native !== undefined) nativeForget(this.#native)
     void this.#hidden.settledBelow('/').then(() => this.#onEnd())
   }

@@ -27,10 +27,15 @@ export class ProcessMemory {
     this.#descriptor = descriptor
   }
 
+  /** Fewer bytes, or none, where there is no memory. */
   read(address: number, byteCount: number): Buffer {
     const bytes = Buffer.alloc(byteCount)
-    const count = readSync(this.#descriptor, bytes, 0, byteCount, address)
-    return bytes.subarray(0, count)
+    try {
+      return bytes.subarray(0, readSync(this.#descriptor, bytes, 0, byteCount, address))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EIO') return bytes.subarray(0, 0)
+      throw error
+    }
   }
 
   /** True when all was written. */

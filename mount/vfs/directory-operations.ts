@@ -12,6 +12,7 @@ import { openedInline } from './committed-content.ts'
 import type { Context } from './context.ts'
 import type { Dentry } from './dentry-cache.ts'
 import { ABSENT } from './leased-tree.ts'
+import { madeIn } from './made-in.ts'
 import { digestOf, EMPTY_CONTENT_DIGEST } from './manifest.ts'
 import type { OpenFiles } from './open-files.ts'
 import { componentsOf } from './path.ts'
@@ -59,7 +60,8 @@ export class DirectoryOperations {
     await this.#unborn.settle(({ birth }) => birth?.parent === parent && birth.name === name)
     const key = InodeKey.generate()
     const { token, entry } = directory.key.sealEntry(name, { kind: from.kind, key })
-    const { attributes, inline } = newInode(key, from)
+    const made = madeIn(directory.inode.attributes, from.kind, from)
+    const { attributes, inline } = newInode(key, { ...from, ...made })
     const started = verifier.start()
     const change = leased.change([[parent, name]], [parent])
     try {

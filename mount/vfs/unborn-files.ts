@@ -13,10 +13,10 @@ import { NO_XATTRS } from '../../schema/wire/content.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { LeaseTerm } from '../client/lease.ts'
 import { InodeKey } from '../crypto/inode-key.ts'
-import type { Owner } from './api.ts'
 import type { Context } from './context.ts'
 import type { InodeNumbers } from './inode-numbers.ts'
 import { ABSENT } from './leased-tree.ts'
+import { madeIn, type NewOwnerAndMode } from './made-in.ts'
 import { EMPTY_CONTENT_DIGEST } from './manifest.ts'
 import type { SharedFile } from './shared-file.ts'
 import { KIND, PERMISSION_BITS } from './stat.ts'
@@ -65,7 +65,7 @@ export class UnbornFiles {
    */
   async make(
     path: string,
-    from: { readonly mode: number; readonly owner: Owner },
+    from: NewOwnerAndMode,
     open: (found: Found) => SharedFile,
   ): Promise<boolean> {
     const { leased } = this.#context
@@ -83,7 +83,8 @@ export class UnbornFiles {
     // From here on nothing is waited for: a recall finds the file, or comes before it.
     const key = InodeKey.generate()
     const { token, entry } = directory.key.sealEntry(name, { kind: KIND.file, key })
-    const found = { inode: newFile(inode, key, from), key }
+    const made = madeIn(directory.inode.attributes, KIND.file, from)
+    const found = { inode: newFile(inode, key, made), key }
     const file = open(found)
     file.birth = { term: fresh, parent, name, token, entry, atime: 0n, running: undefined }
     file.changedSinceMs = Date.now()
@@ -210,11 +211,7 @@ export class UnbornFiles {
 
 const nowNs = (): bigint => BigInt(Date.now()) * 1_000_000n
 
-function newFile(
-  inode: number,
-  key: InodeKey,
-  { mode, owner }: { readonly mode: number; readonly owner: Owner },
-): Inode {
+function newFile(inode: number, key: InodeKey, { mode, owner }: NewOwnerAndMode): Inode {
   const now = nowNs()
   const attributes = key.sealAttributes({
     kind: KIND.file,

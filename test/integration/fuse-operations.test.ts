@@ -275,3 +275,35 @@ t.test('the kernel checks permissions for others', { skip: skipOther }, async (t
   t.match((await asNobody('cat secret')).stderr, /Permission denied/)
   t.match((await asNobody('echo > new')).stderr, /Permission denied/)
 })
+
+t.test('what many users make at once belongs to each of them', { skip: skipOther }, async (t) => {
+  const { directory } = await mountModel(t, { allowOther: true })
+  await chmod(directory, 0o777)
+  const ids = Array.from({ length: 12 }, (_, index) => 60_000 + index)
+  const line = 'cd "$0"; for n in $(seq 20); do : > $1-f$n; mkdir $1-d$n; ln -s x $1-l$n; done'
+  const made = await Promise.all(
+    ids.map(async (id) =>
+      run('setpriv', [
+        `--reuid=${id}`,
+        `--regid=${id + 1_000}`,
+        '--clear-groups',
+        'sh',
+        '-c',
+        line,
+        directory,
+        String(id),
+      ]),
+    ),
+  )
+  t.same(
+    made.map(({ stderr }) => stderr),
+    ids.map(() => ''),
+  )
+  const names = await readdir(directory)
+  t.equal(names.length, ids.length * 60)
+  for (const name of names) {
+    const { uid, gid } = await lstat(join(directory, name))
+    const id = Number(name.split('-')[0])
+    if (uid !== id || gid !== id + 1_000) t.fail(`${name} belongs to ${uid}:${gid}`)
+  }
+})

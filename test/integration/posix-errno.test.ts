@@ -170,7 +170,23 @@ def calls():
     tell('box: mode after chown', lambda: mode('box/mine'))
     tell('box: unlink', lambda: os.unlink('box/file'))
     tell('box: device', lambda: os.mknod('box/null', 0o666 | stat.S_IFCHR, os.makedev(1, 3)))
+    for folder in 'box', 'sticky', 'groups':
+        write(folder + '/a'); os.mkdir(folder + '/b'); os.symlink('x', folder + '/c')
+        os.mkfifo(folder + '/d'); os.mknod(folder + '/e', 0o600 | stat.S_IFREG)
+        os.link(folder + '/a', folder + '/f')
+        for name in 'abcdef': tell('made in ' + folder, lambda: owned(folder + '/' + name))
+        tell('read own', lambda: read(folder + '/a'))
+        tell('chmod own', lambda: os.chmod(folder + '/a', 0o400))
+        tell('own, read-only', lambda: opened(folder + '/a', os.O_WRONLY))
+        tell('below', lambda: write(folder + '/b/file') or owned(folder + '/b/file'))
+        tell('unlink own', lambda: os.unlink(folder + '/e'))
+        tell('rename own', lambda: os.rename(folder + '/b', folder + '/g'))
+def owned(path):
+    s = os.lstat(path)
+    return (s.st_uid, s.st_gid, oct(s.st_mode))
 as_nobody(calls)
+tell('root above it', lambda: os.mkdir('groups/of-root') or owned('groups/of-root'))
+tell('root in it', lambda: write('groups/of-root/file') or owned('groups/of-root/file'))
 `
 
 const skip = reason ?? false
@@ -185,7 +201,7 @@ t.test('refusals have the errno of a local disk', { skip }, async (t) => {
   await t.test('what belongs to others', { skip: notRoot }, async (t) => {
     const { local: here } = at('others')
     const everybody = mountAgain(t, cluster, '--allow-other')
-    sameOnBoth(t, { local: here, mount: join(everybody, 'others') }, OTHERS, 100)
+    sameOnBoth(t, { local: here, mount: join(everybody, 'others') }, OTHERS, 160)
   })
 
   await t.test('a read-only mount refuses every change, and reads', async (t) => {

@@ -15,8 +15,8 @@ export interface HandlerContext {
   readonly requests: Requests
   readonly hidden: HiddenFiles
   readonly cache: KernelCache
-  /** Owner of what is made: fuse-native does not tell who asks. */
-  readonly owner: Owner
+  /** Whose program made the request, who will own what it makes; to be asked before it is answered. */
+  ownerOf(request: Request): Owner
 }
 
 /** Joins the halves of a 64-bit number. */

@@ -2,7 +2,7 @@
  * Handlers for the tree: listing, making, linking, renaming and removing.
  */
 import { constants } from 'node:fs'
-import type { Stat } from '../../vfs/api.ts'
+import type { Owner, Stat } from '../../vfs/api.ts'
 import type { Handlers } from '../binding.ts'
 import { isHidden } from '../hidden-files.ts'
 import { statBytes, statWords, writeStat } from '../stat-words.ts'
@@ -75,7 +75,7 @@ function readHandlers(context: HandlerContext): Pick<DirectoryHandlers, 'readdir
 function makeHandlers(
   context: HandlerContext,
 ): Pick<DirectoryHandlers, 'mkdir' | 'mknod' | 'symlink' | 'link'> {
-  const { fs, signals, owner, hidden } = context
+  const { fs, signals, hidden } = context
 
   const make = async (path: string, work: () => Promise<void>): Promise<void> => {
     checkNewName(path)
@@ -85,20 +85,23 @@ function makeHandlers(
 
   return {
     mkdir(request, _opcode, path, mode) {
+      const owner = context.ownerOf(request)
       const work = (): Promise<void> => make(path, () => fs.mkdir(path, mode & 0o7777, owner))
       perform(context, 'mkdir', path, request, signals.fuse_native_signal_mkdir, work)
     },
     mknod(request, _opcode, path, mode, device) {
       const type = mode & constants.S_IFMT
+      const owner = context.ownerOf(request)
       const work = (): Promise<void> =>
         make(path, () =>
           type === constants.S_IFREG || type === 0
-            ? makeFile(context, path, mode)
+            ? makeFile(context, path, mode, owner)
             : fs.mknod(path, mode, device, owner),
         )
       perform(context, 'mknod', path, request, signals.fuse_native_signal_mknod, work)
     },
     symlink(request, _opcode, target, path) {
+      const owner = context.ownerOf(request)
       const work = async (): Promise<void> => {
         checkName(target)
         await make(path, () => fs.symlink(target, path, owner))
@@ -117,10 +120,15 @@ function makeHandlers(
 }
 
 /** mknod(2) of a regular file. */
-async function makeFile(context: HandlerContext, path: string, mode: number): Promise<void> {
+async function makeFile(
+  { fs }: HandlerContext,
+  path: string,
+  mode: number,
+  owner: Owner,
+): Promise<void> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
-  const handle = await context.fs.create(path, mode & 0o7777, flags, context.owner)
-  await context.fs.release(handle)
+  const handle = await fs.create(path, mode & 0o7777, flags, owner)
+  await fs.release(handle)
 }
 
 function removeHandlers(

@@ -5,7 +5,7 @@
  */
 import { constants } from 'node:fs'
 import { DfsError } from '../../../schema/wire/status.ts'
-import type { Handle } from '../../vfs/api.ts'
+import type { Handle, Owner } from '../../vfs/api.ts'
 import type { Handlers, KernelBuffer, Request } from '../binding.ts'
 import { isHidden } from '../hidden-files.ts'
 import { checkName, checkNewName, perform, wide } from './context.ts'
@@ -24,7 +24,7 @@ export function fileHandlers(context: HandlerContext): FileHandlers {
 }
 
 function openHandlers(context: HandlerContext): Pick<FileHandlers, 'open' | 'create' | 'release'> {
-  const { fs, signals, requests, hidden, owner, cache } = context
+  const { fs, signals, requests, hidden, cache } = context
 
   const tracked = (handle: Handle): Handle => {
     hidden.opened(handle)
@@ -37,7 +37,7 @@ function openHandlers(context: HandlerContext): Pick<FileHandlers, 'open' | 'cre
       requests.failed('release', `handle ${handle}`, error)
     })
   }
-  const create = async (path: string, mode: number): Promise<Handle> => {
+  const create = async (path: string, mode: number, owner: Owner): Promise<Handle> => {
     checkNewName(path)
     await hidden.settled(path)
     try {
@@ -70,7 +70,8 @@ function openHandlers(context: HandlerContext): Pick<FileHandlers, 'open' | 'cre
     create(request, _opcode, path, mode) {
       const answer = (code: number, handle?: Handle): void =>
         signals.fuse_native_signal_create(request, code, handle ?? 0)
-      requests.run('create', path, () => create(path, mode), answer, discard)
+      const owner = context.ownerOf(request)
+      requests.run('create', path, () => create(path, mode, owner), answer, discard)
     },
     release(request, _opcode, path, handle) {
       hidden.released(handle, path)
