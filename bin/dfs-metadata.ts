@@ -234,11 +234,7 @@ await runMain('dfs-metadata', async () => {
           .options(initOptions)
           .example('$0 init --dir /srv/meta --replicas 3', 'a new cluster'),
       handler: ({ dir: folder, replicas, writeQuorum }) =>
-        initCluster({
-          dir: folder,
-          replicas,
-          writeQuorum: writeQuorum ?? Math.min(DEFAULT_REPLICAS, replicas),
-        }),
+        initCluster({ dir: folder, replicas, writeQuorum }),
     })
     .command({
       command: 'serve',

@@ -8,25 +8,25 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { methods } from '../../schema/methods.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
+import { initCluster } from '../../server/metadata/cluster-files.ts'
 import { registerAccount } from '../../mount/client/account.ts'
 import { openClient } from '../../mount/client/open.ts'
 import { readProfile, writeProfile } from '../../mount/client/profile.ts'
 import { RecoveryCode } from '../../mount/crypto/recovery-code.ts'
-import { Daemon, executable } from './daemon.ts'
+import { invite, makeJoinToken } from '../metadata/operator.ts'
+import { Daemon } from './daemon.ts'
 import { forceUnmount, isMounted } from './mount-point.ts'
 import { chunkserverName, clusterPaths, readState, writeState } from './state.ts'
 import type { ClusterPaths, ClusterState } from './state.ts'
 
-const runFile = promisify(execFile)
-
 /** How long all chunkservers may take until the metadata server counts them as alive. */
 const SERVERS_ALIVE_MS = 30_000
+/** How long an invitation or a token is good for that is used at once. */
+const TOKEN_SECONDS = 3_600
 const USER = 'me'
 
 export interface UpOptions {
@@ -119,7 +119,7 @@ async function startMetadata(
 ): Promise<string> {
   if (!existsSync(join(paths.metadata, 'cluster.json'))) {
     say('making a new cluster')
-    await metadataCommand('init', '--dir', paths.metadata, '--replicas', String(state.replicas))
+    await initCluster({ dir: paths.metadata, replicas: state.replicas })
   }
   if (daemon.pid !== undefined) return daemon.listening()
   say('starting the metadata server')
@@ -146,7 +146,8 @@ async function startChunkserver(
   if (!existsSync(join(dir, 'identity'))) {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
     const token = join(dir, 'join-token')
-    const text = await metadataCommand('join-token', '--dir', paths.metadata)
+    const request = { validSeconds: TOKEN_SECONDS, standby: false }
+    const text = await makeJoinToken(paths.metadata, request)
     writeFileSync(token, text, { mode: 0o600 })
     args.push('--token-file', token)
   }
@@ -198,7 +199,8 @@ async function ensureAccount(
     return
   }
   say(`registering the user ${state.user}`)
-  const invitation = await metadataCommand('user', 'add', state.user, '--dir', paths.metadata)
+  const request = { user: state.user, quotaBytes: 0, validSeconds: TOKEN_SECONDS }
+  const invitation = await invite(paths.metadata, request)
   const password = randomBytes(12).toString('base64url')
   writeFileSync(paths.password, `${password}\n`, { mode: 0o600 })
   const recovery = RecoveryCode.generate()
@@ -211,18 +213,6 @@ async function ensureAccount(
     recovery,
   })
   await writeProfile(paths.profile, profile)
-}
-
-async function metadataCommand(...args: string[]): Promise<string> {
-  try {
-    const script = executable('dfs-metadata')
-    const { stdout } = await runFile(process.execPath, [script, ...args], { timeout: 60_000 })
-    return stdout.trim()
-  } catch (error) {
-    const { stderr } = error as { stderr?: string }
-    const why = stderr?.trim() ?? String(error)
-    throw new DfsError('internal', `dfs-metadata ${args[0]} failed: ${why}`, { cause: error })
-  }
 }
 
 async function waitForServers(paths: ClusterPaths, state: ClusterState, log: Log): Promise<void> {

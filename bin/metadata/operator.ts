@@ -4,6 +4,7 @@
  */
 import { Dialer } from '../../schema/quic/dialer.ts'
 import type { Peer } from '../../schema/quic/api.ts'
+import type { AddUserRequest, CreateJoinTokenRequest } from '../../schema/generated/metadata.ts'
 import type { Method } from '../../schema/rpc/api.ts'
 import { methods } from '../../schema/methods.ts'
 import { formatCredential, type CredentialKind } from '../../schema/wire/credential.ts'
@@ -21,9 +22,13 @@ export async function addUser(
   { quota, valid }: { quota: string | undefined; valid: string },
 ): Promise<void> {
   const quotaBytes = quota === undefined ? 0 : parseSize(quota)
-  const request = { user, quotaBytes, validSeconds: parseSeconds(valid) }
+  print(await invite(dir, { user, quotaBytes, validSeconds: parseSeconds(valid) }))
+}
+
+/** Adds a user; the invitation to register with. */
+export async function invite(dir: string, request: AddUserRequest): Promise<string> {
   const { invitation } = await ask(dir, methods.addUser, request)
-  await printCredential(dir, 'invitation', invitation)
+  return credentialOf(dir, 'invitation', invitation)
 }
 
 /** Lists the users, as a table or as JSON. */
@@ -104,24 +109,31 @@ function checkServer(server: number): void {
 
 /** Makes a join token for a chunkserver or a standby; prints it. `valid` such as 90s, 30m, 1h, 7d. */
 export async function joinToken(dir: string, valid: string, standby: boolean): Promise<void> {
-  const request = { validSeconds: parseSeconds(valid), standby }
+  print(await makeJoinToken(dir, { validSeconds: parseSeconds(valid), standby }))
+}
+
+/** Makes a join token, as text. */
+export async function makeJoinToken(dir: string, request: CreateJoinTokenRequest): Promise<string> {
   const { secret } = await ask(dir, methods.createJoinToken, request)
-  await printCredential(dir, 'join', secret)
+  return credentialOf(dir, 'join', secret)
 }
 
 /** Prints the cluster's card: what a login on a further machine needs beside the password. */
 export async function card(dir: string): Promise<void> {
-  await printCredential(dir, 'cluster', new Uint8Array(0))
+  print(await credentialOf(dir, 'cluster', new Uint8Array(0)))
 }
 
-async function printCredential(
+const print = (text: string): boolean => process.stdout.write(`${text}\n`)
+
+/** A credential as text: the secret, and how to find and to know the server of a directory. */
+async function credentialOf(
   dir: string,
   kind: CredentialKind,
   secret: Uint8Array,
-): Promise<void> {
+): Promise<string> {
   const { certificatePem: caPem } = await readIdentity(clusterPaths(dir).authority)
   const addresses = await readAddresses(dir)
-  process.stdout.write(`${formatCredential({ kind, addresses, secret, caPem })}\n`)
+  return formatCredential({ kind, addresses, secret, caPem })
 }
 
 /** Asks the running server of a directory. */

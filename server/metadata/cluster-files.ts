@@ -49,11 +49,16 @@ export const clusterPaths = (dir: string) =>
 export interface InitOptions {
   readonly dir: string
   readonly replicas: number
-  readonly writeQuorum: number
+  /** 2 without it, or 1 with one replica. */
+  readonly writeQuorum?: number | undefined
 }
 
 /** Makes a new cluster in an empty or new directory. Throws `exists` when it is not empty. */
-export async function initCluster({ dir, replicas, writeQuorum }: InitOptions): Promise<void> {
+export async function initCluster({
+  dir,
+  replicas,
+  writeQuorum = Math.min(2, replicas),
+}: InitOptions): Promise<void> {
   if (!Number.isInteger(replicas) || replicas < 1 || replicas > limits.replicasMax) {
     refuse(`${replicas} replicas; 1 to ${limits.replicasMax}`)
   }
