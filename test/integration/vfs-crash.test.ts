@@ -122,19 +122,26 @@ void t.test(
   async (t) => {
     const mount = await store.mount()
     const { fs, log } = mount
-    const before = new Set(chunkFiles())
     const bytes = randomBytes(2 * MIB)
-    const handle = await fs.create('/damaged', 0o644, O_WRONLY, OWNER)
-    await writeAll(fs, handle, bytes)
-    await fs.release(handle)
-    const [one, other] = chunkFiles().filter((path) => !before.has(path))
-    t.ok(one !== undefined && other !== undefined, 'two replicas')
-    damage(one ?? '', MIB / 2)
+    /** Writes a file; where the two replicas of its chunk are. */
+    const written = async (path: string): Promise<string[]> => {
+      const before = new Set(chunkFiles())
+      const handle = await fs.create(path, 0o644, O_WRONLY, OWNER)
+      await writeAll(fs, handle, bytes)
+      await fs.release(handle)
+      const replicas = chunkFiles().filter((file) => !before.has(file))
+      t.equal(replicas.length, 2, 'two replicas')
+      return replicas
+    }
+    const [one = ''] = await written('/passed over')
+    // Another file: a replica of the first one, once reported, is repaired from the other.
+    const all = await written('/damaged')
+    damage(one, MIB / 2)
     const reader = await store.mount()
-    t.equal(sum(await readFile(reader.fs, '/damaged')), sum(bytes))
+    t.equal(sum(await readFile(reader.fs, '/passed over')), sum(bytes))
     await reader.close()
 
-    damage(other ?? '', MIB / 2)
+    for (const replica of all) damage(replica, MIB / 2)
     const last = await store.mount()
     const open = await last.fs.open('/damaged', O_RDONLY)
     const around = Buffer.alloc(200_000)
