@@ -13,6 +13,7 @@ import type { FileSystem } from '../../mount/vfs/api.ts'
 import { openRocksStore } from '../../server/store/rocks-store.ts'
 import { createFile, listNames, MetadataProcess } from '../support/client-metadata.ts'
 import { checkStore } from '../support/metadata-check.ts'
+import { clusterStatusOf, replicationOf } from '../support/operator.ts'
 import { startStore } from '../support/store-processes.ts'
 import { silent, until } from '../support/transport.ts'
 import { readFile } from '../support/whole-files.ts'
@@ -37,9 +38,9 @@ async function watched(t: Test, profile: Profile): Promise<Watched> {
 
 /** Waits until a server says that its standby has everything. */
 async function followed(t: Test, primary: MetadataProcess): Promise<void> {
-  const done = await until(() => {
-    const { connected, primaryNumber, standbyNumber } = primary.status()
-    return connected === true && primaryNumber === standbyNumber
+  const done = await until(async () => {
+    const { connected, primaryNumber, standbyNumber } = await replicationOf(primary.dir)
+    return connected && primaryNumber === standbyNumber
   }, WAIT_MS)
   t.ok(done, 'the standby has everything')
 }
@@ -108,7 +109,7 @@ t.test('a server that still runs when its standby is promoted serves no more', a
   await followed(t, first)
   await second.promote()
   t.ok(
-    await until(() => first.status()['role'] === 'superseded', WAIT_MS),
+    await until(async () => (await replicationOf(first.dir)).role === 'superseded', WAIT_MS),
     'it learns of it from the promoted one',
   )
   t.match(first.log, /another metadata server was promoted/u)
@@ -142,7 +143,8 @@ t.test('tokens are good for what they were made for; a directory serves in its r
   await refused.kill()
   await second.kill()
   t.throws(() => second.command('serve', '--listen', '127.0.0.1:0'), /standby's/u)
-  t.ok(await until(() => first.status()['connected'] === false, WAIT_MS), 'it is missed')
+  const missed = async (): Promise<boolean> => !(await replicationOf(first.dir)).connected
+  t.ok(await until(missed, WAIT_MS), 'it is missed')
   first.command('forget-standby')
   t.match(first.command('status'), /standby\tnone/u)
   // Promoted in its directory, with no process running.
@@ -170,11 +172,12 @@ t.test('chunkservers move over with the metadata, and files with them', async (t
   await followed(t, first)
   await store.metadata.stop('SIGKILL')
   await second.promote()
-  const alive = (): number => {
-    const servers = JSON.parse(second.command('server', 'list', '--json')) as { state: string }[]
+  const alive = async (): Promise<number> => {
+    const { servers } = await clusterStatusOf(second.dir)
     return servers.filter(({ state }) => state === 'alive').length
   }
-  t.ok(await until(() => alive() === 2, WAIT_MS), 'they register with it')
+  t.ok(await until(async () => (await alive()) === 2, WAIT_MS), 'they register with it')
+  t.match(second.command('server', 'list', '--json'), /"alive"[^]*"alive"/)
   const other = await store.mount({}, { ...store.profile, addresses: [second.address] })
   t.teardown(() => other.close())
   t.ok((await readFile(other.fs, '/before')).equals(bytes), 'another mount reads it')
@@ -188,7 +191,7 @@ t.test(
     const first = await MetadataProcess.start(t)
     const profile = await first.register('ann', 'a password')
     const second = await MetadataProcess.standbyOf(t, first, '--sync')
-    t.ok(await until(() => first.status()['waits'] === true, WAIT_MS))
+    t.ok(await until(async () => (await replicationOf(first.dir)).waits, WAIT_MS))
     const { session } = await watched(t, profile)
     await createFile(session, 'with it')
     await second.kill()

@@ -7,6 +7,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { invite } from '../../bin/metadata/operator.ts'
 import { methods } from '../../schema/methods.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import type { MetadataSession } from '../../mount/client/api.ts'
@@ -122,7 +123,7 @@ export class MetadataProcess {
   }
 
   async register(user: string, password: string): Promise<Profile> {
-    const invitation = this.command('user', 'add', user)
+    const invitation = await invite(this.dir, { user, quotaBytes: 0, validSeconds: 3_600 })
     return registerAccount({ invitation, user, password, deviceName: 'test' })
   }
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { invite, makeJoinToken } from '../../bin/metadata/operator.ts'
 import { registerAccount } from '../../mount/client/account.ts'
 import { openClient, type Client } from '../../mount/client/open.ts'
 import type { Profile } from '../../mount/client/profile.ts'
@@ -19,6 +20,8 @@ import type { Log } from '../../schema/rpc/api.ts'
 const START_MS = 30_000
 const COMMAND_MS = 30_000
 const POLL_MS = 20
+/** Tokens are good for this long. */
+const VALID_SECONDS = 3_600
 
 export interface StoreOptions {
   readonly chunkservers?: number
@@ -143,7 +146,11 @@ export class StoreProcesses {
       const server = join(this.dir, `chunkserver-${index}`)
       const token = join(this.dir, `token-${index}`)
       mkdirSync(server, { recursive: true, mode: 0o700 })
-      writeFileSync(token, command('join-token', '--dir', dir), { mode: 0o600 })
+      writeFileSync(
+        token,
+        await makeJoinToken(dir, { validSeconds: VALID_SECONDS, standby: false }),
+        { mode: 0o600 },
+      )
       const place = ['--metadata', this.metadata.address, '--rack', `rack-${index % 2}`]
       const daemon = new Daemon('dfs-chunkserver', [
         'serve',
@@ -165,7 +172,11 @@ export class StoreProcesses {
 
   /** A further user's profile. */
   async register(user: string): Promise<Profile> {
-    const invitation = command('user', 'add', user, '--dir', join(this.dir, 'metadata'))
+    const invitation = await invite(join(this.dir, 'metadata'), {
+      user,
+      quotaBytes: 0,
+      validSeconds: VALID_SECONDS,
+    })
     const account = { user, password: 'a password of the test', deviceName: 'test' }
     return registerAccount({ invitation, ...account })
   }

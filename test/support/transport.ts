@@ -181,9 +181,12 @@ export async function pair(
 }
 
 /** Waits until `condition` holds, at most `ms`. */
-export async function until(condition: () => boolean, ms = 5_000): Promise<boolean> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  ms = 5_000,
+): Promise<boolean> {
   const end = performance.now() + ms
-  while (!condition()) {
+  while (!(await condition())) {
     if (performance.now() > end) return false
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
