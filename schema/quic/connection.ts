@@ -104,8 +104,7 @@ export class QuicConnection implements Connection, Served {
   /** Whether requests of the peer are under way, or answers not acknowledged yet. */
   get serving(): boolean {
     if (this.session.serving > 0 || this.scheduled) return true
-    const sinceMs = this.#endpoint.now() - this.#activeAtMs
-    return sinceMs < IN_FLIGHT_MS_MAX && isInFlight(this.#native)
+    return this.#endpoint.now() - this.#activeAtMs < IN_FLIGHT_MS_MAX && isInFlight(this.#native)
   }
 
   /** Closes the connection when its last request of either side is over. */
