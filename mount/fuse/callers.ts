@@ -1,5 +1,6 @@
 /**
- * Who asks: the user and group of the program behind a request, so that what somebody makes is theirs.
+ * Who asks: the user and group of the program behind a request, so that what somebody makes is theirs;
+ * and what create leaves out, the flags that the program gave to open(2).
  *
  * The kernel says so with each request and libfuse keeps it for each of its threads, but fuse-native
  * does not pass it on. A request's thread waits for our answer, so what libfuse keeps for it holds
@@ -10,6 +11,7 @@
  * of the C library's that holds that address, and what lies beside it must point to this mount's
  * libfuse and back to the addon. Otherwise nobody is named.
  */
+import { constants } from 'node:fs'
 import type { Owner } from '../vfs/api.ts'
 import type { NativeMount, Request } from './binding.ts'
 import { openMemory, type ProcessMemory } from './process-memory.ts'
@@ -17,6 +19,8 @@ import { libfuseAddress } from './single-times.ts'
 
 /** Offsets in the addon's memory of a thread (fuse-native.c 2.2.6, 64-bit machines), bytes. */
 const locals = { mount: 192, own: 232 } as const
+/** Offset of the pointer to the `struct fuse_file_info` there, whose first word are the flags, bytes. */
+const fileInfo = 48
 /** Offset of the first thread's pthread_t in the addon's memory of a mount, bytes. */
 const firstThread = 8
 /** Offsets in libfuse 2.9's `struct fuse_context`, bytes. */
@@ -63,6 +67,15 @@ export class Callers {
     if (!this.#isContext(found, request.readBigUInt64LE(locals.mount))) return undefined
     this.#contexts.set(request, address)
     return { uid: found.readUInt32LE(context.uid), gid: found.readUInt32LE(context.gid) }
+  }
+
+  /** The flags of open(2) that a request to create has; none when they cannot be found out. */
+  openFlags(request: Request): number {
+    const address = addressIn(request, fileInfo)
+    if (this.#memory === undefined || address === undefined) return 0
+    const word = this.#memory.read(address, 4)
+    const flags = word.length === 4 ? word.readInt32LE() : 0
+    return (flags & constants.O_CREAT) === 0 ? 0 : flags
   }
 
   #find(memory: ProcessMemory, request: Request): number | undefined {

@@ -130,6 +130,7 @@ class LiveMount implements Mount {
       hidden: this.#hidden,
       cache: this.#cache,
       ownerOf: this.#owners(log),
+      openFlagsOf: (request: Request) => this.#callers.openFlags(request),
     }
     const before = new Set(openDevices())
     let onInit = (): void => undefined

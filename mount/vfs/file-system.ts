@@ -145,17 +145,7 @@ class SealedFileSystem implements FileSystem {
 
   async statHandle(handle: Handle): Promise<Stat> {
     const { file } = this.#files.get(handle)
-    // While we write it, we know best; else, without the lease, somebody may have changed it.
-    if (!file.hasChanges) {
-      const { leased } = this.#context
-      const known = leased.inode(file.id)
-      if (known !== undefined) file.committed.adopt(known)
-      else {
-        const asked = leased.ask()
-        await file.committed.refresh()
-        leased.learnInode(asked, file.committed.inode)
-      }
-    }
+    await file.refreshed()
     return statOf(file.committed.inode, file.localChanges)
   }
 
@@ -207,8 +197,15 @@ class SealedFileSystem implements FileSystem {
   }
 
   #write(open: OpenHandle, bytes: Uint8Array, position: number): number | Promise<number> {
+    if (!open.append) return this.#writeAt(open, bytes, position)
     const { file } = open
-    file.write(bytes, open.append ? file.size : position)
+    const refreshed = file.refreshed()
+    if (refreshed === undefined) return this.#writeAt(open, bytes, file.size)
+    return refreshed.then(() => this.#writeAt(open, bytes, file.size))
+  }
+
+  #writeAt(open: OpenHandle, bytes: Uint8Array, position: number): number | Promise<number> {
+    open.file.write(bytes, position)
     if (!open.writeBack.afterWrite()) return bytes.length
     return this.#files.makeRoom(open).then(() => bytes.length)
   }

@@ -51,6 +51,24 @@ export class SharedFile {
     return this.dirty.bytes > 0 || !this.changes.isEmpty || this.birth !== undefined
   }
 
+  /**
+   * Makes what is known of the file as new as what the server has; undefined when it is. While we write
+   * it, we know best; else, without the lease, somebody may have changed it.
+   */
+  refreshed(): Promise<void> | undefined {
+    if (this.hasChanges) return undefined
+    const { leased } = this.context
+    const known = leased.inode(this.id)
+    if (known !== undefined) {
+      this.committed.adopt(known)
+      return undefined
+    }
+    const asked = leased.ask()
+    return this.committed.refresh().then(() => {
+      leased.learnInode(asked, this.committed.inode)
+    })
+  }
+
   /** What stat(2) must show over what the server says; undefined when nothing was changed here. */
   get localChanges(): LocalChanges | undefined {
     if (!this.hasChanges) return undefined

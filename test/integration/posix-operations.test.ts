@@ -3,6 +3,7 @@
  * lock-step; and what two mounts of one tree see of each other.
  */
 import {
+  appendFileSync,
   closeSync,
   fsyncSync,
   openSync,
@@ -204,6 +205,20 @@ tell('blocks', lambda: os.stat('largest').st_blocks < 400)
       'size -> True',
       'blocks -> True',
     ])
+  })
+
+  await t.test('whoever makes a file to append to it appends behind others', async (t) => {
+    const other = mountAgain(t, cluster)
+    const descriptor = openSync(join(cluster.mount, 'log'), 'a')
+    t.teardown(() => closeSync(descriptor))
+    const expected: string[] = []
+    for (let n = 0; n < 3; n++) {
+      writeSync(descriptor, `here ${n}\n`)
+      fsyncSync(descriptor)
+      appendFileSync(join(other, 'log'), `there ${n}\n`)
+      expected.push(`here ${n}\n`, `there ${n}\n`)
+    }
+    t.equal(readFileSync(join(other, 'log'), 'utf8'), expected.join(''))
   })
 
   await t.test('what another mount removes or replaces lives on where it is open', async (t) => {

@@ -17,6 +17,8 @@ export interface HandlerContext {
   readonly cache: KernelCache
   /** Whose program made the request, who will own what it makes; to be asked before it is answered. */
   ownerOf(request: Request): Owner
+  /** The flags of open(2) behind a request to create, as far as they are known; to be asked as above. */
+  openFlagsOf(request: Request): number
 }
 
 /** Joins the halves of a 64-bit number. */

@@ -19,6 +19,12 @@ export type FileHandlers = Pick<
 /** The flags of open(2) that mean something to the file system. */
 const openFlags = constants.O_WRONLY | constants.O_RDWR | constants.O_TRUNC | constants.O_APPEND
 
+interface NewFile {
+  readonly mode: number
+  readonly flags: number
+  readonly owner: Owner
+}
+
 export function fileHandlers(context: HandlerContext): FileHandlers {
   return { ...openHandlers(context), ...transferHandlers(context), ...syncHandlers(context) }
 }
@@ -37,12 +43,11 @@ function openHandlers(context: HandlerContext): Pick<FileHandlers, 'open' | 'cre
       requests.failed('release', `handle ${handle}`, error)
     })
   }
-  const create = async (path: string, mode: number, owner: Owner): Promise<Handle> => {
+  const create = async (path: string, from: NewFile): Promise<Handle> => {
     checkNewName(path)
     await hidden.settled(path)
     try {
-      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
-      return tracked(await fs.create(path, mode & 0o7777, flags, owner))
+      return tracked(await fs.create(path, from.mode & 0o7777, from.flags, from.owner))
     } catch (error) {
       if (!(error instanceof DfsError) || error.code !== 'exists') throw error
       // The kernel did not find the file, so another mount has just made it. Whether that is an
@@ -70,8 +75,10 @@ function openHandlers(context: HandlerContext): Pick<FileHandlers, 'open' | 'cre
     create(request, _opcode, path, mode) {
       const answer = (code: number, handle?: Handle): void =>
         signals.fuse_native_signal_create(request, code, handle ?? 0)
-      const owner = context.ownerOf(request)
-      requests.run('create', path, () => create(path, mode, owner), answer, discard)
+      const append = context.openFlagsOf(request) & constants.O_APPEND
+      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | append
+      const from = { mode, flags, owner: context.ownerOf(request) }
+      requests.run('create', path, () => create(path, from), answer, discard)
     },
     release(request, _opcode, path, handle) {
       hidden.released(handle, path)
