@@ -7,7 +7,7 @@
  */
 import type { Extent } from '../../schema/generated/common.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
-import { coveredBytes, overlay, truncate } from '../../schema/wire/extents.ts'
+import { coveredBytes, overlay, overlayInPlace, truncate } from '../../schema/wire/extents.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import type { PendingChunk } from './pending-chunk.ts'
 
@@ -152,13 +152,15 @@ export class ChangeStack {
     invariant(offset + length <= WINDOW_BYTES, 'an extent lies in one window')
     const added = { chunk: chunk.id, offset, length, chunkOffset }
     const layer = this.#current
-    layer.extents.set(window, laidOver(layer.extents.get(window) ?? [], added))
+    const extents = layer.extents.get(window)
+    if (extents === undefined) layer.extents.set(window, [added])
+    else overlayInPlace(extents, added)
     layer.chunks.set(chunk.id, chunk)
     this.#currentExtents++
     layer.extendTo = Math.max(layer.extendTo, position + length)
     if (layer.changedAtMs === 0) layer.changedAtMs = nowMs
     const visible = this.#visible.get(window)
-    if (visible !== undefined) this.#visible.set(window, laidOver(visible, added))
+    if (visible !== undefined) overlayInPlace(visible, added)
   }
 
   /** Whether the committed extents of `window` cannot be seen any more. */
@@ -320,21 +322,6 @@ function endAtKept(layer: Layer): void {
 function hidesBelow(layer: Layer, window: number): boolean {
   if (layer.inline !== undefined) return true
   return layer.truncateTo !== undefined && layer.truncateTo <= window * WINDOW_BYTES
-}
-
-/** As `overlay` of one extent; changes the list in place when the extent goes to its end. */
-function laidOver(list: Extent[], added: Extent): Extent[] {
-  const last = list.at(-1)
-  if (last === undefined) return [added]
-  const end = last.offset + last.length
-  if (end > added.offset) return overlay(list, [added])
-  const continues =
-    last.chunk === added.chunk &&
-    end === added.offset &&
-    last.chunkOffset + last.length === added.chunkOffset
-  if (continues) list[list.length - 1] = { ...last, length: last.length + added.length }
-  else list.push(added)
-  return list
 }
 
 function dropUnnamedChunks(layer: Layer): void {

@@ -14,6 +14,7 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { extentsAfter, mtimeOf, sizeAfter, type Layer } from './change-stack.ts'
+import { FULL_WINDOWS_KEPT } from './committed-content.ts'
 import type { Compactor } from './compaction.ts'
 import { firstCut } from './cut-steps.ts'
 import { digestOf, manifestBytes, sameDigest, type Manifest } from './manifest.ts'
@@ -150,7 +151,7 @@ function cutOf({ committed }: SharedFile, { truncateTo }: Layer): number | undef
 function nextWindows(file: SharedFile, layer: Layer): number[] {
   const inOrder = (a: number, b: number): number => a - b
   const windows = [...layer.extents.keys()].sort(inOrder)
-  windows.length = Math.min(windows.length, limits.windowsPerRequestMax - 1)
+  windows.length = Math.min(windows.length, FULL_WINDOWS_KEPT - 1)
   const truncateTo = cutOf(file, layer)
   if (truncateTo === undefined || truncateTo % WINDOW_BYTES === 0) return windows
   const cut = Math.floor(truncateTo / WINDOW_BYTES)

@@ -12,6 +12,7 @@ import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
+import { isWorthRewriting } from './compaction-plan.ts'
 import type { Context } from './context.ts'
 import { checkedExtents } from './extent-check.ts'
 import {
@@ -25,8 +26,11 @@ import {
 const WINDOW_BYTES = limits.chunkBytesMax
 const NO_EXTENTS: readonly Extent[] = []
 const NO_BYTES = new Uint8Array(0)
-/** Windows of one file whose extents are kept; at most 2048 extents each, mostly one. */
+/** Windows of one file whose extents are kept: mostly one each, and so many when they are many. */
 const WINDOWS_KEPT_MAX = 256
+/** Windows that are kept at least, however many extents they have. */
+export const FULL_WINDOWS_KEPT = 32
+const EXTENTS_KEPT_MAX = FULL_WINDOWS_KEPT * limits.windowExtentsMax
 /** Requests under way for the windows of one large file. */
 const REQUESTS_AT_ONCE = 16
 /** How often content is asked for again because it changed meanwhile. */
@@ -45,6 +49,8 @@ export class CommittedContent {
   #manifest: Manifest | undefined
   /** In the order in which they came; the oldest goes first. */
   readonly #windows = new Map<number, readonly Extent[]>()
+  /** Extents that our commits went through since a window was rewritten last, by window. */
+  readonly #handled = new Map<number, number>()
   /** Windows asked for at once; fewer when they have too many extents for one answer. */
   #perRequest: number = limits.windowsPerRequestMax
   readonly #loading = new Map<number, Promise<void>>()
@@ -89,9 +95,14 @@ export class CommittedContent {
     this.#inline = NO_BYTES
     this.#manifest = manifest
     for (const window of this.#windows.keys()) {
-      if (!manifest.has(window)) this.#windows.delete(window)
+      if (manifest.has(window)) continue
+      this.#windows.delete(window)
+      this.#handled.delete(window)
     }
-    for (const [window, extents] of windows) this.#keep(window, extents)
+    for (const [window, extents] of windows) {
+      this.#handled.set(window, (this.#handled.get(window) ?? 0) + extents.length)
+      this.#keep(window, extents)
+    }
     this.onChange()
   }
 
@@ -113,6 +124,19 @@ export class CommittedContent {
   windowWithMoreThan(count: number): number | undefined {
     for (const [window, extents] of this.#windows) if (extents.length > count) return window
     return undefined
+  }
+
+  /** A known window whose extents have cost our commits more than rewriting it would. */
+  get windowWorthRewriting(): number | undefined {
+    for (const [window, handled] of this.#handled) {
+      if (isWorthRewriting(this.#windows.get(window) ?? NO_EXTENTS, handled)) return window
+    }
+    return undefined
+  }
+
+  /** What the extents of `window` have cost counts from here on. */
+  startRewriting(window: number): void {
+    this.#handled.delete(window)
   }
 
   /** A known window whose extents name `chunk`. */
@@ -274,6 +298,7 @@ export class CommittedContent {
   #takeContent(inode: Inode): void {
     const { contentDigest } = inode.attributes
     this.#windows.clear()
+    this.#handled.clear()
     this.#inline = NO_BYTES
     this.#manifest = undefined
     if (sameDigest(contentDigest, EMPTY_CONTENT_DIGEST)) {
@@ -286,11 +311,18 @@ export class CommittedContent {
 
   #keep(window: number, extents: readonly Extent[]): void {
     this.#windows.delete(window)
-    if (extents.length === 0) return
+    if (extents.length === 0) {
+      this.#handled.delete(window)
+      return
+    }
     this.#windows.set(window, extents)
-    if (this.#windows.size <= WINDOWS_KEPT_MAX) return
-    const [oldest] = this.#windows.keys()
-    if (oldest !== undefined) this.#windows.delete(oldest)
+    let kept = this.#windows.size > FULL_WINDOWS_KEPT ? this.extentCount : 0
+    for (const [oldest, { length }] of this.#windows) {
+      if (this.#windows.size <= WINDOWS_KEPT_MAX && kept <= EXTENTS_KEPT_MAX) return
+      this.#windows.delete(oldest)
+      this.#handled.delete(oldest)
+      kept -= length
+    }
   }
 
   #notAuthentic(detail: string): DfsError {

@@ -2,9 +2,24 @@
  * What to rewrite of a window that consists of too many pieces. Pure.
  */
 import type { Extent } from '../../schema/generated/common.ts'
-import { coveredBytes, overlay } from '../../schema/wire/extents.ts'
+import { coveredBytes, firstExtentAt, overlay } from '../../schema/wire/extents.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
-import { firstExtentAt } from './extent-reader.ts'
+
+/** Fewer extents than this are no burden. */
+const WORTH_EXTENTS_MIN = 512
+/** Bytes of a window that cost as much to rewrite as one extent costs in a commit, by CPU time. */
+const BYTES_PER_EXTENT = 100
+
+/**
+ * Whether what a window's extents have cost so far pays for rewriting it. `handled` counts the extents
+ * that commits went through since it was rewritten last, so all rewriting together costs no more than
+ * what it saves: a short log is rewritten soon, a large window of a database rarely.
+ */
+export function isWorthRewriting(extents: readonly Extent[], handled: number): boolean {
+  const last = extents.at(-1)
+  if (last === undefined || extents.length < WORTH_EXTENTS_MIN) return false
+  return handled * BYTES_PER_EXTENT >= last.offset + last.length
+}
 
 /** Bytes [from, to) of a window. */
 export interface Run {

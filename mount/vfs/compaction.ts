@@ -1,10 +1,12 @@
 /**
  * Rewrites windows that consist of too many extents as one chunk, in the background, one at a time in
- * a mount.
+ * a mount: at once when their extents cost more than that, else when nobody writes to the file for a
+ * while, so that who writes does not have to share the servers with it.
  *
  * It reads committed content only, while others go on writing: what they commit meanwhile is kept on
  * top. If it cannot be, the new chunk is left to the servers to forget, and nothing happened.
  */
+import { performance } from 'node:perf_hooks'
 import type { Extent } from '../../schema/generated/common.ts'
 import type { NewChunk } from '../../schema/generated/metadata.ts'
 import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
@@ -19,25 +21,36 @@ import { copyPiece, eachPiece, fetchPieces, type Piece } from './extent-reader.t
 import { manifestBytes, type Manifest } from './manifest.ts'
 import type { SharedFile } from './shared-file.ts'
 
-/** Extents from which on a window is rewritten in the background. */
-const COMPACT_FROM_EXTENTS = limits.windowExtentsMax / 2
-/** Extents that it has afterwards at most. */
-const EXTENTS_AFTER_MAX = limits.windowExtentsMax / 8
+/** Extents from which on a window of a file that rests is rewritten. */
+const COMPACT_FROM_EXTENTS = 1_024
+/** Extents that a window has afterwards at most. */
+const EXTENTS_AFTER_MAX = 256
+/** Milliseconds without a commit after which a file rests, and between looks. */
+const REST_MS = 3_000
+const LOOK_MS = 500
 /** Files that wait to be looked at. */
 const WAITING_MAX = 1_024
 const STEP_BYTES = 1_024 * 1_024
 
 export class Compactor {
   readonly #waiting = new Set<SharedFile>()
+  /** Files to be rewritten once they rest, and when they were committed last, by performance.now(). */
+  readonly #resting = new Map<SharedFile, number>()
+  #looking: NodeJS.Timeout | undefined
   #running = false
   #closed = false
 
-  /** Looks at the file's windows soon; does not wait. */
+  /** To be called after each commit: looks at the file's windows, now and later; does not wait. */
   consider(file: SharedFile): void {
-    if (this.#closed || this.#waiting.size >= WAITING_MAX) return
-    if (file.committed.windowWithMoreThan(COMPACT_FROM_EXTENTS) === undefined) return
-    this.#waiting.add(file)
-    if (!this.#running) void this.#run()
+    if (this.#closed) return
+    const { committed } = file
+    if (committed.windowWorthRewriting !== undefined) this.#enqueue(file)
+    if (committed.windowWithMoreThan(COMPACT_FROM_EXTENTS) === undefined) {
+      this.#resting.delete(file)
+    } else if (this.#resting.size < WAITING_MAX) {
+      this.#resting.set(file, performance.now())
+      this.#looking ??= setInterval(() => this.#look(), LOOK_MS).unref()
+    }
   }
 
   /**
@@ -56,6 +69,27 @@ export class Compactor {
   close(): void {
     this.#closed = true
     this.#waiting.clear()
+    this.#resting.clear()
+    clearInterval(this.#looking)
+  }
+
+  /** Begins with files that rest by now. */
+  #look(): void {
+    const before = performance.now() - REST_MS
+    for (const [file, committedMs] of this.#resting) {
+      if (committedMs > before || file.hasChanges) continue
+      this.#resting.delete(file)
+      this.#enqueue(file)
+    }
+    if (this.#resting.size > 0) return
+    clearInterval(this.#looking)
+    this.#looking = undefined
+  }
+
+  #enqueue(file: SharedFile): void {
+    if (this.#waiting.size >= WAITING_MAX) return
+    this.#waiting.add(file)
+    if (!this.#running) void this.#run()
   }
 
   async #run(): Promise<void> {
@@ -66,6 +100,8 @@ export class Compactor {
         await this.#compact(file)
       } catch (error) {
         if (!(error instanceof DfsError)) throw error
+        // Removed meanwhile.
+        if (error.code === 'staleInode') continue
         const { id, path } = file
         const fields = { inode: id, path, code: error.code, cause: error.message }
         file.context.log.warn(
@@ -78,15 +114,21 @@ export class Compactor {
   }
 
   async #compact(file: SharedFile): Promise<void> {
-    const window = file.committed.windowWithMoreThan(COMPACT_FROM_EXTENTS)
-    const extents = window === undefined ? undefined : file.committed.window(window)
+    const { committed } = file
+    const window =
+      committed.windowWorthRewriting ?? committed.windowWithMoreThan(COMPACT_FROM_EXTENTS)
+    const extents = window === undefined ? undefined : committed.window(window)
     if (window === undefined || extents === undefined) return
+    committed.startRewriting(window)
     const rewritten = await rewrite(file, window, extents)
-    await file.versions.run(async () => {
+    const done = await file.versions.run(async () => {
       // A layer that is half committed may need chunks that only this window names.
-      if (file.changes.frozenCount > 0) return
+      if (file.changes.frozenCount > 0) return false
       await commitRewritten(file, window, extents, rewritten)
+      return true
     })
+    // Its other windows.
+    if (done && !this.#resting.has(file)) this.consider(file)
   }
 }
 

@@ -3,6 +3,7 @@
  * cache has, and fetching the rest.
  */
 import type { Extent } from '../../schema/generated/common.ts'
+import { firstExtentAt } from '../../schema/wire/extents.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import type { BlockCache } from './block-cache.ts'
 import { BLOCKS_PER_REQUEST_MAX, type BlockFetcher, type FetchedBlocks } from './block-fetcher.ts'
@@ -20,19 +21,6 @@ export interface Piece {
   readonly length: number
   /** Where they go in the buffer. */
   readonly at: number
-}
-
-/** Index of the first extent that ends behind `offset`. */
-export function firstExtentAt(extents: readonly Extent[], offset: number): number {
-  let low = 0
-  let high = extents.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    const extent = extents[middle]
-    if (extent !== undefined && extent.offset + extent.length > offset) high = middle
-    else low = middle + 1
-  }
-  return low
 }
 
 /**

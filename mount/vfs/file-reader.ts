@@ -5,11 +5,12 @@
  * chunk are copied first, then only what lies between them is looked up.
  */
 import type { Extent } from '../../schema/generated/common.ts'
+import { firstExtentAt } from '../../schema/wire/extents.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { BLOCKS_PER_REQUEST_MAX } from './block-fetcher.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
-import { copyPiece, eachPiece, fetchPieces, firstExtentAt, type Piece } from './extent-reader.ts'
+import { copyPiece, eachPiece, fetchPieces, type Piece } from './extent-reader.ts'
 import type { ReadAhead } from './read-ahead.ts'
 import type { SharedFile } from './shared-file.ts'
 

@@ -4,12 +4,58 @@
  * with these functions and must come to the same list, whose digest the client seals.
  */
 import type { Extent } from '../generated/common.ts'
+import { invariant } from './invariant.ts'
 
-/** Lays `added` over `existing` (normalised), in order; later ones win. Returns a normalised list. */
+/**
+ * Lays `added` over `existing` (normalised), in order; later ones win. Returns a normalised list of
+ * its own.
+ */
 export function overlay(existing: readonly Extent[], added: readonly Extent[]): Extent[] {
-  let list: readonly Extent[] = existing
-  for (const extent of added) list = overlayOne(list, extent)
-  return joined(list)
+  const list = [...existing]
+  for (const extent of added) overlayInPlace(list, extent)
+  return list
+}
+
+/** Lays one extent over `list` (normalised), which it changes. */
+export function overlayInPlace(list: Extent[], added: Extent): void {
+  let from = firstExtentAt(list, added.offset)
+  let to = from
+  while (to < list.length && at(list, to).offset < end(added)) to++
+  const pieces: Extent[] = []
+  if (to > from) {
+    const first = at(list, from)
+    const last = at(list, to - 1)
+    if (first.offset < added.offset) pieces.push(piece(first, first.offset, added.offset))
+    pieces.push(added)
+    if (end(last) > end(added)) pieces.push(piece(last, end(added), end(last)))
+  } else {
+    pieces.push(added)
+  }
+  const before = list[from - 1]
+  if (before !== undefined && continues(before, at(pieces, 0))) {
+    pieces.unshift(before)
+    from--
+  }
+  const after = list[to]
+  if (after !== undefined && continues(at(pieces, pieces.length - 1), after)) {
+    pieces.push(after)
+    to++
+  }
+  joinNeighbours(pieces)
+  if (from === list.length) for (const extent of pieces) list.push(extent)
+  else list.splice(from, to - from, ...pieces)
+}
+
+/** Index of the first extent that ends behind `offset`. */
+export function firstExtentAt(extents: readonly Extent[], offset: number): number {
+  let low = 0
+  let high = extents.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (end(at(extents, middle)) > offset) high = middle
+    else low = middle + 1
+  }
+  return low
 }
 
 /** Drops every byte of the window from `length` on (bytes from the window's start). */
@@ -40,45 +86,26 @@ function piece(extent: Extent, from: number, to: number): Extent {
   }
 }
 
-function overlayOne(existing: readonly Extent[], added: Extent): Extent[] {
-  const from = added.offset
-  const to = end(added)
-  const out: Extent[] = []
-  let placed = false
-  for (const extent of existing) {
-    if (!placed && extent.offset >= from) {
-      out.push(added)
-      placed = true
-    }
-    if (end(extent) <= from || extent.offset >= to) {
-      out.push(extent)
-      continue
-    }
-    if (extent.offset < from) out.push(piece(extent, extent.offset, from))
-    if (!placed) {
-      out.push(added)
-      placed = true
-    }
-    if (end(extent) > to) out.push(piece(extent, to, end(extent)))
-  }
-  if (!placed) out.push(added)
-  return out
+function at(list: readonly Extent[], index: number): Extent {
+  const extent = list[index]
+  invariant(extent !== undefined, 'an index of the list')
+  return extent
 }
 
-function joined(list: readonly Extent[]): Extent[] {
-  const out: Extent[] = []
-  for (const extent of list) {
-    const last = out.at(-1)
-    if (
-      last !== undefined &&
-      last.chunk === extent.chunk &&
-      end(last) === extent.offset &&
-      last.chunkOffset + last.length === extent.chunkOffset
-    ) {
-      out[out.length - 1] = { ...last, length: last.length + extent.length }
-    } else {
-      out.push(extent)
-    }
+/** Whether `next` goes on where `extent` ends, in the window and in the chunk. */
+function continues(extent: Extent, next: Extent): boolean {
+  return (
+    extent.chunk === next.chunk &&
+    end(extent) === next.offset &&
+    extent.chunkOffset + extent.length === next.chunkOffset
+  )
+}
+
+function joinNeighbours(list: Extent[]): void {
+  for (let index = list.length - 1; index > 0; index--) {
+    const extent = at(list, index - 1)
+    const next = at(list, index)
+    if (!continues(extent, next)) continue
+    list.splice(index - 1, 2, { ...extent, length: extent.length + next.length })
   }
-  return out
 }

@@ -47,8 +47,11 @@ export const limits = {
   resolveDepthMax: 2_048,
   /** Directory entries in one page of a listing. */
   listEntriesMax: 1_000,
-  /** Extents in one window before the client must compact it. */
-  windowExtentsMax: 2_048,
+  /**
+   * Extents in one window before the client must compact it: one for each page of 4 KiB, so that a
+   * database never has to; a window's record stays under 400 KB.
+   */
+  windowExtentsMax: 16_384,
   /** Windows named by one commit, or returned by one extents request. */
   windowsPerRequestMax: 64,
   /**

@@ -26,8 +26,9 @@ import type { Transaction } from '../store/transaction.ts'
 import type { Query } from './operation.ts'
 import { ownInode } from './tree.ts'
 
-/** Chunks in one answer: what fits into the response. */
+/** Chunks, and extents, in one answer: what fits into the response. */
 const CHUNKS_MAX = 32_768
+const EXTENTS_MAX = 262_144
 /** Milliseconds that a read ticket lives. */
 const READ_TICKET_LIFE_MS = 600_000
 const NS_PER_MS = 1_000_000n
@@ -53,17 +54,17 @@ export const readWindows: Query<ReadWindowsRequest, ReadWindowsResponse> = {
     )
     const windows: Window[] = []
     const chunks = new Set<number>()
+    let extentCount = 0
     for (const [i, index] of indexes.entries()) {
       const extents = stored[i]?.extents
       if (extents === undefined) continue
       windows.push({ index, extents })
+      extentCount += extents.length
       for (const { chunk } of extents) chunks.add(chunk)
     }
-    if (chunks.size > CHUNKS_MAX) {
-      throw new DfsError(
-        'frameTooLarge',
-        `${chunks.size} chunks in ${count} windows; ask for fewer`,
-      )
+    if (chunks.size > CHUNKS_MAX || extentCount > EXTENTS_MAX) {
+      const detail = `${extentCount} extents of ${chunks.size} chunks in ${count} windows; ask for fewer`
+      throw new DfsError('frameTooLarge', detail)
     }
     const locations = await locate(txn, [...chunks], caller, services)
     const servers = new Set(locations.flatMap((location) => location.servers))

@@ -2,7 +2,12 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import type { Extent } from '../../../../schema/generated/common.ts'
 import { overlay } from '../../../../schema/wire/extents.ts'
-import { addedSince, covers, runsToRewrite } from '../../../../mount/vfs/compaction-plan.ts'
+import {
+  addedSince,
+  covers,
+  isWorthRewriting,
+  runsToRewrite,
+} from '../../../../mount/vfs/compaction-plan.ts'
 
 const extents = fc
   .array(
@@ -94,3 +99,24 @@ t.test('an extent of an old chunk at a new place counts as added', async (t) => 
   t.same(addedSince([one], [one, moved]), [moved])
   t.same(addedSince([one], [{ ...one, offset: 10, chunkOffset: 10, length: 90 }]), [])
 })
+
+t.test(
+  'rewriting pays when the commits since the last one went through enough extents',
+  async (t) => {
+    const scattered = (count: number, apart: number): Extent[] =>
+      Array.from({ length: count }, (_, index) => ({
+        chunk: index + 1,
+        offset: index * apart,
+        length: 100,
+        chunkOffset: 0,
+      }))
+    const log = scattered(512, 100)
+    t.equal(isWorthRewriting(log.slice(1), Infinity), false, 'few extents are no burden')
+    t.equal(isWorthRewriting(log, 511), false)
+    t.equal(isWorthRewriting(log, 512), true, 'a short log after one commit')
+    const database = scattered(8_192, 8_192)
+    t.equal(isWorthRewriting(database, 8 * 8_192), false, 'a large window not after eight')
+    t.equal(isWorthRewriting(database, 100 * 8_192), true)
+    t.equal(isWorthRewriting([], Infinity), false)
+  },
+)

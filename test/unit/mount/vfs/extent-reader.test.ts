@@ -5,13 +5,8 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import type { Extent } from '../../../../schema/generated/common.ts'
 import { limits } from '../../../../schema/wire/limits.ts'
-import { overlay } from '../../../../schema/wire/extents.ts'
-import {
-  copyPiece,
-  eachPiece,
-  firstExtentAt,
-  type Piece,
-} from '../../../../mount/vfs/extent-reader.ts'
+import { firstExtentAt, overlay } from '../../../../schema/wire/extents.ts'
+import { copyPiece, eachPiece, type Piece } from '../../../../mount/vfs/extent-reader.ts'
 import { checkedExtents } from '../../../../mount/vfs/extent-check.ts'
 
 const SPAN = 300_000

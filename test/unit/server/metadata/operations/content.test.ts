@@ -371,7 +371,7 @@ t.test('refusals', async (t) => {
       'invalidArgument',
       one(
         a,
-        Array.from({ length: 2_049 }, () => extent(a.chunk, 0, 100)),
+        Array.from({ length: limits.windowExtentsMax + 1 }, () => extent(a.chunk, 0, 100)),
       ),
     ],
     ['a chunk of no bytes', 'invalidArgument', one({ ...a, length: 0 })],
