@@ -21,6 +21,7 @@ const SECRET_BYTES = 32
 const NO_SALT = Buffer.alloc(0)
 const ENTRY_DOMAIN = Buffer.from('dfs entry v1')
 const INODE_DOMAIN = Buffer.from('dfs inode v1')
+const PATCH_DOMAIN = Buffer.from('dfs patch v1')
 const INLINE_DOMAIN = Buffer.from('dfs inline v1')
 const XATTR_DOMAIN = Buffer.from('dfs xattr v1')
 const CHUNK_DOMAIN = Buffer.from('dfs chunk v1')
@@ -39,7 +40,7 @@ const SEALED_ATTRIBUTES_BYTES = INODE_DOMAIN.length + 1 + 4 * 4 + 3 * 8 + DIGEST
 const attributesScratch = Buffer.alloc(SEALED_ATTRIBUTES_BYTES)
 INODE_DOMAIN.copy(attributesScratch)
 
-type Purpose = 'name' | 'entry' | 'inode' | 'inline' | 'xattr' | 'chunk' | 'tree'
+type Purpose = 'name' | 'entry' | 'inode' | 'inline' | 'patch' | 'xattr' | 'chunk' | 'tree'
 
 /** What a directory entry says of a child. */
 export interface Child {
@@ -54,6 +55,7 @@ export class InodeKey {
   #entry: Buffer | undefined
   #inode: Buffer | undefined
   #inline: Buffer | undefined
+  #patch: Buffer | undefined
   #xattr: Buffer | undefined
   #chunk: Buffer | undefined
   #tree: Buffer | undefined
@@ -158,6 +160,18 @@ export class InodeKey {
     return openBox(this.#inline, INLINE_DOMAIN, sealed, 'inline content')
   }
 
+  /** Seals the small writes that lie over a window's extents. */
+  sealPatch(window: number, plain: Uint8Array): Buffer {
+    this.#patch ??= this.#derive('patch')
+    return sealBox(this.#patch, patchContext(window), plain)
+  }
+
+  /** Opens what {@link sealPatch} made for the same window. Throws `notAuthentic`. */
+  openPatch(window: number, sealed: Uint8Array): Buffer {
+    this.#patch ??= this.#derive('patch')
+    return openBox(this.#patch, patchContext(window), sealed, `the patch of window ${window}`)
+  }
+
   /** Seals all extended attributes of this inode, as one. */
   sealXattrs(plain: Uint8Array): Buffer {
     this.#xattr ??= this.#derive('xattr')
@@ -194,9 +208,9 @@ export class InodeKey {
   erase(): void {
     this.#erased = true
     this.secret.fill(0)
-    const content = [this.#inode, this.#inline, this.#xattr, this.#chunk]
+    const content = [this.#inode, this.#inline, this.#patch, this.#xattr, this.#chunk]
     for (const key of [this.#name, this.#entry, this.#tree, ...content]) key?.fill(0)
-    this.#inode = this.#inline = this.#xattr = this.#chunk = undefined
+    this.#inode = this.#inline = this.#patch = this.#xattr = this.#chunk = undefined
     this.#name = this.#entry = this.#tree = undefined
   }
 
@@ -245,4 +259,11 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 function writeU64(into: Buffer, value: number, at: number): number {
   into.writeUInt32LE(value % 0x1_0000_0000, at)
   return into.writeUInt32LE(Math.floor(value / 0x1_0000_0000), at + 4)
+}
+
+function patchContext(window: number): Buffer {
+  const context = Buffer.alloc(PATCH_DOMAIN.length + 4)
+  PATCH_DOMAIN.copy(context)
+  context.writeUInt32LE(window, PATCH_DOMAIN.length)
+  return context
 }

@@ -9,6 +9,7 @@ import type { Extent } from '../../schema/generated/common.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
 import { coveredBytes, overlay, overlayInPlace, truncate } from '../../schema/wire/extents.ts'
 import { limits } from '../../schema/wire/limits.ts'
+import type { Patch } from './patch.ts'
 import type { PendingChunk } from './pending-chunk.ts'
 
 const WINDOW_BYTES = limits.chunkBytesMax
@@ -25,6 +26,8 @@ export interface Layer {
   sizedTo: number
   /** Whole new content of a small file: replaces all that is below. */
   inline: Buffer | undefined
+  /** One of `chunks` whose bytes go with the windows' patches and not to servers. */
+  patch: Patch | undefined
   /** Milliseconds since 1970 of the last change of content; 0 when there was none. */
   changedAtMs: number
   /** Nanoseconds: an mtime that was set after the last change of content. */
@@ -48,6 +51,7 @@ function emptyLayer(): Layer {
     extendTo: 0,
     sizedTo: 0,
     inline: undefined,
+    patch: undefined,
     changedAtMs: 0,
     mtimeSet: undefined,
     extents: new Map(),
@@ -212,6 +216,12 @@ export class ChangeStack {
     this.#frozen.push(this.#current)
     this.#begin()
     return true
+  }
+
+  /** Closes the current layer, all of whose extents name `patch`. */
+  freezePatch(patch: Patch): void {
+    this.#current.patch = patch
+    this.freeze()
   }
 
   /** Puts whole new content of a small file on top; the current layer is part of it. */

@@ -14,10 +14,13 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { extentsAfter, mtimeOf, sizeAfter, type Layer } from './change-stack.ts'
-import { FULL_WINDOWS_KEPT } from './committed-content.ts'
+import { FULL_WINDOWS_KEPT, type StoredWindow } from './committed-content.ts'
 import type { Compactor } from './compaction.ts'
 import { firstCut } from './cut-steps.ts'
 import { digestOf, manifestBytes, sameDigest, type Manifest } from './manifest.ts'
+import { mayPass } from './passing-failure.ts'
+import { addedTo, foldPatches, largePatches, patchOf } from './patch-fold.ts'
+import { sealedPatch, type Patch } from './patch.ts'
 import type { SharedFile } from './shared-file.ts'
 
 const WINDOW_BYTES = limits.chunkBytesMax
@@ -31,7 +34,7 @@ export type CommitBody = Omit<CommitRequest, 'operation'>
 interface Portion {
   readonly body: CommitBody
   readonly manifest: Manifest
-  readonly windows: Map<number, readonly Extent[]>
+  readonly windows: Map<number, StoredWindow>
   /** Extents that have to wait for the next portion, by window. */
   readonly rest: Map<number, readonly Extent[]>
 }
@@ -47,12 +50,18 @@ export async function commitLayer(
   compactor: Compactor,
 ): Promise<void> {
   if (layer.inline !== undefined) return commitInline(file, layer)
-  const stored = await storedChunks(file, layer)
+  let stored = await storedChunks(file, layer)
   for (let conflicts = 0; ;) {
     await loadBase(file, layer)
     const full = overfullWindow(file, layer)
     if (full !== undefined) {
       await compactor.compactNow(file, full, chunksToCome(layer))
+      continue
+    }
+    const large = largePatches(file, layer, nextWindows(file, layer))
+    if (large.size > 0) {
+      await fold(file, layer, large)
+      stored = await storedChunks(file, layer)
       continue
     }
     const step = cutStep(file, layer)
@@ -107,22 +116,36 @@ async function commitInline(file: SharedFile, layer: Layer): Promise<void> {
 async function storedChunks(file: SharedFile, layer: Layer): Promise<Map<number, NewChunk>> {
   const stored = new Map<number, NewChunk>()
   for (const chunk of layer.chunks.values()) {
+    if (chunk === layer.patch) continue
     invariant(chunk.outcome !== undefined, 'the chunks of a frozen layer are closed')
     const outcome = await chunk.outcome
-    if (outcome.stored !== undefined) {
-      stored.set(chunk.id, outcome.stored)
-      continue
-    }
-    const { error } = outcome
-    if (!(error instanceof DfsError)) throw error
-    const { id, path } = file
-    const fields = { inode: id, path, chunk: chunk.id, code: error.code, cause: error.message }
-    file.context.log.error(fields, 'a chunk could not be stored; what was written to it is lost')
-    const detail = `${path} (inode ${id}): data written could not be stored: ${error.message}`
-    file.failed(new DfsError(error.code, detail, { cause: error }))
-    file.changes.dropChunk(chunk.id)
+    if (outcome.stored !== undefined) stored.set(chunk.id, outcome.stored)
+    else lose(file, chunk.id, outcome.error)
   }
   return stored
+}
+
+/** Drops what is in a chunk that cannot be stored, and reports it. */
+function lose(file: SharedFile, chunk: number, error: unknown): void {
+  if (!(error instanceof DfsError)) throw error
+  const { id, path } = file
+  const fields = { inode: id, path, chunk, code: error.code, cause: error.message }
+  file.context.log.error(fields, 'a chunk could not be stored; what was written to it is lost')
+  const detail = `${path} (inode ${id}): data written could not be stored: ${error.message}`
+  file.failed(new DfsError(error.code, detail, { cause: error }))
+  file.changes.dropChunk(chunk)
+}
+
+/** As {@link foldPatches}; when there will be no chunk, the layer's own small writes are lost. */
+async function fold(file: SharedFile, layer: Layer, large: Map<number, Patch>): Promise<void> {
+  const { patch } = layer
+  try {
+    await foldPatches(file, layer, large)
+  } catch (error) {
+    if (patch === undefined || mayPass(error)) throw error
+    lose(file, patch.id, error)
+    layer.patch = undefined
+  }
 }
 
 /** Makes known what a commit of the layer builds on. */
@@ -131,7 +154,7 @@ async function loadBase(file: SharedFile, layer: Layer): Promise<void> {
   for (;;) {
     await committed.load(undefined)
     const missing = nextWindows(file, layer).find(
-      (window) => !cutsAll(layer, window) && committed.window(window) === undefined,
+      (window) => !cutsAll(layer, window) && committed.stored(window) === undefined,
     )
     if (missing === undefined && committed.manifest !== undefined) return
     if (missing !== undefined) await committed.load(missing)
@@ -165,7 +188,7 @@ function cutsAll(layer: Layer, window: number): boolean {
 }
 
 function baseOf(file: SharedFile, layer: Layer, window: number): readonly Extent[] {
-  const base = cutsAll(layer, window) ? [] : file.committed.window(window)
+  const base = cutsAll(layer, window) ? [] : file.committed.stored(window)?.extents
   invariant(base !== undefined, 'the windows of a commit were loaded')
   return base
 }
@@ -173,9 +196,9 @@ function baseOf(file: SharedFile, layer: Layer, window: number): readonly Extent
 /** A window that has too many extents already for even one more to be laid over it. */
 function overfullWindow(file: SharedFile, layer: Layer): number | undefined {
   for (const window of nextWindows(file, layer)) {
-    const added = layer.extents.get(window) ?? []
+    const added = addedTo(layer, window).stored
     const base = baseOf(file, layer, window)
-    const after = extentsAfter(layer, window, base)
+    const after = storedAfter(layer, window, base, added)
     if (after.length <= limits.windowExtentsMax || layer.truncateTo !== undefined) continue
     if (base.length + 2 * added.length <= limits.windowExtentsMax) continue
     if (base.length > limits.windowExtentsMax / 2) return window
@@ -226,7 +249,7 @@ function nextPortion(
   if (layer.truncateTo !== undefined) {
     for (const window of manifest.keys()) if (cutsAll(layer, window)) manifest.delete(window)
   }
-  const windows = new Map<number, readonly Extent[]>()
+  const windows = new Map<number, StoredWindow>()
   const rest = new Map<number, readonly Extent[]>()
   const changes: WindowChange[] = []
   const chunks = new Map<number, NewChunk>()
@@ -235,12 +258,15 @@ function nextPortion(
     const named = newChunksOf(sent, layer, stored).filter(({ chunk }) => !chunks.has(chunk))
     if (chunks.size + named.length > limits.chunksPerRequestMax) break
     for (const chunk of named) chunks.set(chunk.chunk, chunk)
-    const digest = windowDigest(after)
-    windows.set(window, after)
+    const { own } = addedTo(layer, window)
+    const patch = patchOf(file, layer, window, { stored: sent, own })
+    const sealedAfter = sealedPatch(patch, committed.key, window)
+    const digest = windowDigest(after, sealedAfter)
+    windows.set(window, { extents: after, patch })
     if (later.length > 0) rest.set(window, later)
-    if (after.length > 0) manifest.set(window, digest)
+    if (after.length > 0 || patch !== undefined) manifest.set(window, digest)
     else manifest.delete(window)
-    changes.push({ index: window, extents: [...sent], digest })
+    changes.push({ index: window, extents: [...sent], digest, patch: sealedAfter })
   }
   const body = {
     inode,
@@ -265,17 +291,28 @@ function fitting(
   layer: Layer,
   window: number,
 ): { after: readonly Extent[]; sent: readonly Extent[]; later: readonly Extent[] } {
-  const added = layer.extents.get(window) ?? []
+  const added = addedTo(layer, window).stored
   const base = baseOf(file, layer, window)
-  const after = extentsAfter(layer, window, base)
+  const after = storedAfter(layer, window, base, added)
   if (after.length <= limits.windowExtentsMax) return { after, sent: added, later: [] }
   // Each extent may split one that is there: two more at most.
-  const cut = extentsAfter({ ...layer, extents: new Map() }, window, base)
+  const cut = storedAfter(layer, window, base, [])
   const count = Math.max(0, Math.floor((limits.windowExtentsMax - cut.length) / 2))
   invariant(count > 0 || layer.truncateTo !== undefined, 'each portion carries something')
   const sent = added.slice(0, count)
-  const portion = extentsAfter({ ...layer, extents: new Map([[window, sent]]) }, window, base)
+  const portion = storedAfter(layer, window, base, sent)
   return { after: portion, sent, later: added.slice(count) }
+}
+
+/** A window's extents at the server after `sent` of the layer. */
+function storedAfter(
+  layer: Layer,
+  window: number,
+  base: readonly Extent[],
+  sent: readonly Extent[],
+): readonly Extent[] {
+  const extents = new Map(sent.length === 0 ? [] : [[window, [...sent]]])
+  return extentsAfter({ ...layer, extents }, window, base)
 }
 
 function newChunksOf(

@@ -6,15 +6,16 @@
  * of the old one is forgotten and asked for again when needed.
  */
 import type { Extent, Inode } from '../../schema/generated/common.ts'
-import type { ReadWindowsResponse } from '../../schema/generated/metadata.ts'
+import type { ReadWindowsResponse, Window } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
 import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
+import { overlay } from '../../schema/wire/extents.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 import { isWorthRewriting } from './compaction-plan.ts'
 import type { Context } from './context.ts'
-import { checkedExtents } from './extent-check.ts'
+import { checkedWindows } from './extent-check.ts'
 import {
   digestOf,
   EMPTY_CONTENT_DIGEST,
@@ -22,9 +23,12 @@ import {
   sameDigest,
   type Manifest,
 } from './manifest.ts'
+import { Patch } from './patch.ts'
 
 const WINDOW_BYTES = limits.chunkBytesMax
 const NO_EXTENTS: readonly Extent[] = []
+/** Bytes of a patch that take as much memory as an extent. */
+const BYTES_PER_EXTENT = 100
 const NO_BYTES = new Uint8Array(0)
 /** Windows of one file whose extents are kept: mostly one each, and so many when they are many. */
 const WINDOWS_KEPT_MAX = 256
@@ -35,6 +39,20 @@ const EXTENTS_KEPT_MAX = FULL_WINDOWS_KEPT * limits.windowExtentsMax
 const REQUESTS_AT_ONCE = 16
 /** How often content is asked for again because it changed meanwhile. */
 const ATTEMPTS_MAX = 8
+
+/** A window as the server has it. */
+export interface StoredWindow {
+  /** Without what lies in the patch over them. */
+  readonly extents: readonly Extent[]
+  readonly patch: Patch | undefined
+}
+
+/** And as reads see it: `visible` has the patch over the extents. */
+interface KeptWindow extends StoredWindow {
+  readonly visible: readonly Extent[]
+}
+
+const NO_WINDOW: StoredWindow = { extents: NO_EXTENTS, patch: undefined }
 
 type ReadWindows = Pick<Context, 'session' | 'verifier' | 'locations'>
 
@@ -48,7 +66,7 @@ export class CommittedContent {
   /** Window digests; undefined when they are not known yet. */
   #manifest: Manifest | undefined
   /** In the order in which they came; the oldest goes first. */
-  readonly #windows = new Map<number, readonly Extent[]>()
+  readonly #windows = new Map<number, KeptWindow>()
   /** Extents that our commits went through since a window was rewritten last, by window. */
   readonly #handled = new Map<number, number>()
   /** Windows asked for at once; fewer when they have too many extents for one answer. */
@@ -88,7 +106,7 @@ export class CommittedContent {
   adoptCommitted(
     inode: Inode,
     manifest: Manifest,
-    windows: ReadonlyMap<number, readonly Extent[]>,
+    windows: ReadonlyMap<number, StoredWindow>,
   ): void {
     if (inode.attributes.version < this.#inode.attributes.version) return
     this.#inode = inode
@@ -99,37 +117,57 @@ export class CommittedContent {
       this.#windows.delete(window)
       this.#handled.delete(window)
     }
-    for (const [window, extents] of windows) {
-      this.#handled.set(window, (this.#handled.get(window) ?? 0) + extents.length)
-      this.#keep(window, extents)
+    for (const [window, stored] of windows) {
+      const handled = (this.#handled.get(window) ?? 0) + stored.extents.length
+      this.#handled.set(window, handled)
+      this.#keep(window, stored)
     }
     this.onChange()
   }
 
-  /** The extents of a window, or undefined when they must be loaded. */
+  /**
+   * The extents of a window as reads see them, or undefined when they must be loaded. Those that name
+   * {@link patchNamed} are for this mount only.
+   */
   window(window: number): readonly Extent[] | undefined {
     const known = this.#windows.get(window)
-    if (known !== undefined) return known
+    if (known !== undefined) return known.visible
     return this.#manifest?.has(window) === false ? NO_EXTENTS : undefined
   }
 
-  /** Extents that are kept in memory. */
+  /** A window as the server has it, or undefined when it must be loaded. */
+  stored(window: number): StoredWindow | undefined {
+    const known = this.#windows.get(window)
+    if (known !== undefined) return known
+    return this.#manifest?.has(window) === false ? NO_WINDOW : undefined
+  }
+
+  /** The patch of a known window whose bytes extents name by `id`. */
+  patchNamed(id: number): Patch | undefined {
+    for (const { patch } of this.#windows.values()) if (patch?.id === id) return patch
+    return undefined
+  }
+
+  /** Extents that are kept in memory, and what patches take beside them. */
   get extentCount(): number {
     let count = 0
-    for (const extents of this.#windows.values()) count += extents.length
+    for (const { visible, patch } of this.#windows.values()) {
+      count += visible.length + Math.ceil((patch?.plainBytes ?? 0) / BYTES_PER_EXTENT)
+    }
     return count
   }
 
   /** A known window that has more than `count` extents. */
   windowWithMoreThan(count: number): number | undefined {
-    for (const [window, extents] of this.#windows) if (extents.length > count) return window
+    for (const [window, { extents }] of this.#windows) if (extents.length > count) return window
     return undefined
   }
 
   /** A known window whose extents have cost our commits more than rewriting it would. */
   get windowWorthRewriting(): number | undefined {
     for (const [window, handled] of this.#handled) {
-      if (isWorthRewriting(this.#windows.get(window) ?? NO_EXTENTS, handled)) return window
+      const { extents } = this.#windows.get(window) ?? NO_WINDOW
+      if (isWorthRewriting(extents, handled)) return window
     }
     return undefined
   }
@@ -141,7 +179,7 @@ export class CommittedContent {
 
   /** A known window whose extents name `chunk`. */
   windowNaming(chunk: number): number | undefined {
-    for (const [window, extents] of this.#windows) {
+    for (const [window, { extents }] of this.#windows) {
       if (extents.some((extent) => extent.chunk === chunk)) return window
     }
     return undefined
@@ -187,8 +225,8 @@ export class CommittedContent {
 
   /** Forgets what is known of `window`, so that its extents and tickets are asked for again. */
   async reload(window: number): Promise<void> {
-    for (const extent of this.#windows.get(window) ?? NO_EXTENTS) {
-      this.#context.locations.forget(extent.chunk)
+    for (const { chunk } of this.#windows.get(window)?.extents ?? NO_EXTENTS) {
+      this.#context.locations.forget(chunk)
     }
     this.#windows.delete(window)
     this.onChange()
@@ -213,18 +251,21 @@ export class CommittedContent {
     const windows = checkedWindows(response, first, count)
     if (this.#manifest === undefined) {
       const manifest: Manifest = new Map()
-      for (const [index, extents] of windows) manifest.set(index, windowDigest(extents))
+      for (const [index, window] of windows) manifest.set(index, digestOfWindow(window))
       if (this.windowCount > first + count || first !== 0) return
       this.#verifyManifest(manifest)
       this.#manifest = manifest
     }
     for (let index = first; index < first + count; index++) {
-      const extents = windows.get(index)
+      const window = windows.get(index)
       const sealed = this.#manifest.get(index)
-      if (!sameDigest(extents && windowDigest(extents), sealed)) {
+      if (!sameDigest(window && digestOfWindow(window), sealed)) {
         throw this.#notAuthentic(`the extents of window ${index} are not those that were sealed`)
       }
-      if (extents !== undefined) this.#keep(index, extents)
+      if (window !== undefined) {
+        const patch = Patch.open(this.key, index, window.patch)
+        this.#keep(index, { extents: window.extents, patch })
+      }
     }
     this.#context.locations.learn(response)
   }
@@ -256,8 +297,8 @@ export class CommittedContent {
         // An answer that a newer one overtook would mix two versions.
         if (response.inode.attributes.version !== version) return
         if (this.#inode.attributes.version !== version) return
-        for (const [at, extents] of checkedWindows(response, requests[index] ?? 0, count)) {
-          manifest.set(at, windowDigest(extents))
+        for (const [at, window] of checkedWindows(response, requests[index] ?? 0, count)) {
+          manifest.set(at, digestOfWindow(window))
         }
       }
     }
@@ -309,15 +350,21 @@ export class CommittedContent {
     }
   }
 
-  #keep(window: number, extents: readonly Extent[]): void {
+  #keep(window: number, { extents, patch }: StoredWindow): void {
     this.#windows.delete(window)
-    if (extents.length === 0) {
+    if (extents.length === 0 && patch === undefined) {
       this.#handled.delete(window)
       return
     }
-    this.#windows.set(window, extents)
+    const visible = patch === undefined ? extents : overlay(extents, patch.extents)
+    this.#windows.set(window, { extents, patch, visible })
     let kept = this.#windows.size > FULL_WINDOWS_KEPT ? this.extentCount : 0
-    for (const [oldest, { length }] of this.#windows) {
+    for (const [
+      oldest,
+      {
+        visible: { length },
+      },
+    ] of this.#windows) {
       if (this.#windows.size <= WINDOWS_KEPT_MAX && kept <= EXTENTS_KEPT_MAX) return
       this.#windows.delete(oldest)
       this.#handled.delete(oldest)
@@ -344,17 +391,4 @@ export function openedInline(inode: Inode, key: InodeKey): Buffer {
   return plain
 }
 
-function checkedWindows(
-  response: ReadWindowsResponse,
-  first: number,
-  count: number,
-): Map<number, Extent[]> {
-  const windows = new Map<number, Extent[]>()
-  for (const { index, extents } of response.windows) {
-    if (index < first || index >= first + count || windows.has(index)) {
-      throw new DfsError('notAuthentic', `window ${index} was not asked for`)
-    }
-    if (extents.length > 0) windows.set(index, checkedExtents(index, extents))
-  }
-  return windows
-}
+const digestOfWindow = ({ extents, patch }: Window): Uint8Array => windowDigest(extents, patch)

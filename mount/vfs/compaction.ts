@@ -19,6 +19,7 @@ import { send } from './commit.ts'
 import { addedSince, covers, runsToRewrite, type Run } from './compaction-plan.ts'
 import { copyPiece, eachPiece, fetchPieces, type Piece } from './extent-reader.ts'
 import { manifestBytes, type Manifest } from './manifest.ts'
+import { sealedPatch } from './patch.ts'
 import type { SharedFile } from './shared-file.ts'
 
 /** Extents from which on a window of a file that rests is rewritten. */
@@ -59,7 +60,7 @@ export class Compactor {
    */
   async compactNow(file: SharedFile, window: number, keep: ReadonlySet<number>): Promise<void> {
     await file.committed.load(window)
-    const extents = file.committed.window(window) ?? []
+    const extents = file.committed.stored(window)?.extents ?? []
     const { chunk, extents: written } = await rewrite(file, window, extents)
     const kept = [...keep].flatMap((id) => extents.find((extent) => extent.chunk === id) ?? [])
     const laid = [...written, ...kept]
@@ -117,7 +118,7 @@ export class Compactor {
     const { committed } = file
     const window =
       committed.windowWorthRewriting ?? committed.windowWithMoreThan(COMPACT_FROM_EXTENTS)
-    const extents = window === undefined ? undefined : committed.window(window)
+    const extents = window === undefined ? undefined : committed.stored(window)?.extents
     if (window === undefined || extents === undefined) return
     committed.startRewriting(window)
     const rewritten = await rewrite(file, window, extents)
@@ -224,14 +225,15 @@ async function commitRewritten(
   const { committed } = file
   await committed.load(undefined)
   await committed.load(window)
-  const now = committed.window(window)
+  const { extents: now, patch } = committed.stored(window) ?? {}
   if (now === undefined || committed.manifest === undefined || !covers(now, before)) {
     throw new DfsError('versionConflict', `window ${window} of ${file.path} was cut meanwhile`)
   }
   const extents = [...rewritten.extents, ...addedSince(before, now)]
   const { inode, attributes } = committed.inode
   const after = overlay(now, extents)
-  const digest = windowDigest(after)
+  const sealed = sealedPatch(patch, committed.key, window)
+  const digest = windowDigest(after, sealed)
   const manifest: Manifest = new Map(committed.manifest).set(window, digest)
   const contentDigest = manifestDigest(manifestBytes(manifest))
   const { seal: _, ...plain } = attributes
@@ -244,12 +246,12 @@ async function commitRewritten(
     }),
     truncates: false,
     truncateTo: 0,
-    windows: [{ index: window, extents, digest }],
+    windows: [{ index: window, extents, digest, patch: sealed }],
     chunks: [rewritten.chunk],
     inline: new Uint8Array(0),
   })
   if (inodeNow === undefined) {
     throw new DfsError('versionConflict', `${file.path} was changed while it was rewritten`)
   }
-  committed.adoptCommitted(inodeNow, manifest, new Map([[window, after]]))
+  committed.adoptCommitted(inodeNow, manifest, new Map([[window, { extents: after, patch }]]))
 }

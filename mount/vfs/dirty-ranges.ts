@@ -43,6 +43,11 @@ export class DirtyRanges {
     return this.#capacity
   }
 
+  /** Runs of at most 64 KiB that it consists of. */
+  get segments(): number {
+    return this.#segments.length
+  }
+
   get first(): Segment | undefined {
     return this.#segments[0]
   }

@@ -111,7 +111,7 @@ export class FileReader {
   #copyCached(piece: Piece, into: Uint8Array): boolean {
     const block = this.#file.context.cache.get(piece.chunk, piece.block)
     if (block !== undefined) return copyPiece(piece, block, into)
-    const open = this.#file.changes.pendingChunk(piece.chunk)?.openBlock(piece.block)
+    const open = this.#file.pendingChunk(piece.chunk)?.openBlock(piece.block)
     return open !== undefined && copyPiece(piece, open, into)
   }
 
@@ -130,7 +130,7 @@ export class FileReader {
     const { locations } = this.#file.context
     const known = locations.get(chunk)
     if (known !== undefined) return known
-    if (this.#file.changes.pendingChunk(chunk) !== undefined) {
+    if (this.#file.pendingChunk(chunk) !== undefined) {
       await this.#commit()
       return locations.get(chunk)
     }
@@ -161,7 +161,7 @@ export class FileReader {
 
   /** Starts fetching what is missing of [from, to), as far as its extents and places are known. */
   #fetchAhead(from: number, to: number): void {
-    const { context, committed, changes } = this.#file
+    const { context, committed } = this.#file
     const end = Math.min(to, this.#file.size)
     for (let at = from; at < end;) {
       const window = Math.floor(at / WINDOW_BYTES)
@@ -184,7 +184,7 @@ export class FileReader {
         const idle =
           !context.cache.has(piece.chunk, piece.block) &&
           context.fetcher.underWay(piece.chunk, piece.block) === undefined &&
-          changes.pendingChunk(piece.chunk) === undefined
+          this.#file.pendingChunk(piece.chunk) === undefined
         if (continues && idle && count < BLOCKS_PER_REQUEST_MAX) {
           count++
           return

@@ -9,6 +9,7 @@ import { ChangeStack, type VisibleInline } from './change-stack.ts'
 import type { CommittedContent } from './committed-content.ts'
 import type { Context } from './context.ts'
 import { DirtyRanges } from './dirty-ranges.ts'
+import type { PendingChunk } from './pending-chunk.ts'
 import { PromiseQueue } from './promise-queue.ts'
 import type { LocalChanges } from './stat.ts'
 import type { Birth } from './unborn-files.ts'
@@ -83,6 +84,12 @@ export class SharedFile {
   visibleExtents(window: number): readonly Extent[] | undefined {
     const base = this.changes.hidesBase(window) ? [] : this.committed.window(window)
     return base === undefined ? undefined : this.changes.visible(window, base)
+  }
+
+  /** A chunk or patch whose bytes are at hand here, as far as extents of this file name it. */
+  pendingChunk(chunk: number): PendingChunk | undefined {
+    const pending = this.changes.pendingChunk(chunk)
+    return pending ?? (chunk < 0 ? this.committed.patchNamed(chunk) : undefined)
   }
 
   visibleInline(): VisibleInline {

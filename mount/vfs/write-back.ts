@@ -14,6 +14,8 @@ import { commitLayer } from './commit.ts'
 import type { Compactor } from './compaction.ts'
 import type { Segment } from './dirty-ranges.ts'
 import { digestOf } from './manifest.ts'
+import { mayPass } from './passing-failure.ts'
+import { Patch, patchBytes } from './patch.ts'
 import { PromiseQueue } from './promise-queue.ts'
 import type { SharedFile } from './shared-file.ts'
 import type { BirthContent, UnbornFiles } from './unborn-files.ts'
@@ -28,6 +30,8 @@ const CHUNKS_PER_COMMIT = 16
 const EXTENTS_PER_COMMIT = 16_384
 /** Layers that wait for their commit before writing waits, too. */
 const FROZEN_LAYERS_MAX = 2
+/** Bytes written, with their places, that go with the commit; more of them are a chunk at once. */
+const PATCH_DIRTY_MAX = limits.patchBytesMax / 2
 /** Milliseconds after a failure before data is sent again without being asked. */
 const STREAM_AGAIN_MS = 1_000
 
@@ -146,9 +150,23 @@ export class WriteBack {
       file.clearDirty()
       return
     }
+    if (this.#fitsPatch()) {
+      freezePatch(file)
+      return
+    }
     await this.#drain(true)
     this.#closePacker()
     file.changes.freeze()
+  }
+
+  /** Whether all that changed is a few bytes written to a file that the server knows. */
+  #fitsPatch(): boolean {
+    const { birth, changes, dirty } = this.#file
+    const { truncateTo, extents } = changes.current
+    if (birth !== undefined || truncateTo !== undefined || extents.size > 0) return false
+    if (this.#packer !== undefined || dirty.bytes > PATCH_DIRTY_MAX) return false
+    absorbInline(this.#file)
+    return dirty.bytes > 0 && patchBytes(dirty.bytes, dirty.segments) <= PATCH_DIRTY_MAX
   }
 
   /** The file's size, if all of its content is at hand and small enough to go with the inode. */
@@ -285,24 +303,6 @@ export class WriteBack {
   }
 }
 
-/** Whether the same data may be saved later: then it is kept, as long as a handle is open. */
-function mayPass(error: unknown): boolean {
-  if (!(error instanceof DfsError)) return false
-  switch (error.code) {
-    case 'connectionLost':
-    case 'connectionRefused':
-    case 'deadlineExceeded':
-    case 'tooManyRequests':
-    case 'shuttingDown':
-    case 'tooFewServers':
-    case 'versionConflict':
-    case 'cancelled':
-      return true
-    default:
-      return false
-  }
-}
-
 /** `window` is that of sequential data, which keeps to chunks of its own window. */
 function fits(packer: ChunkPacker, segment: Segment, window: number | undefined): boolean {
   if (packer.closed || packer.room < segment.length) return false
@@ -313,6 +313,22 @@ function birthContent(file: SharedFile, layer: Layer, plain: Buffer): BirthConte
   const inline = file.committed.key.sealInline(plain)
   const contentDigest = digestOf(inline)
   return { inline, size: plain.length, mtime: mtimeOf(layer), contentDigest }
+}
+
+/** Moves what is dirty into a frozen layer, to be committed with the windows it belongs to. */
+function freezePatch(file: SharedFile): void {
+  const { dirty, changes } = file
+  const bytes = Buffer.allocUnsafe(dirty.bytes)
+  const patch = Patch.ofBytes(bytes)
+  let at = 0
+  for (let segment = dirty.first; segment !== undefined; segment = dirty.first) {
+    const { offset, length, buffer } = segment
+    file.takeDirty(segment)
+    buffer.copy(bytes, at, 0, length)
+    changes.addExtent(offset, length, patch, at, Date.now())
+    at += length
+  }
+  changes.freezePatch(patch)
 }
 
 function inlineContent(file: SharedFile, length: number): Buffer {

@@ -1341,7 +1341,7 @@ export function getReadWindowsRequest(r: Reader, t: number): ReadWindowsRequest 
 
 export const ReadWindowsRequest: Codec<ReadWindowsRequest> = codec('ReadWindowsRequest', putReadWindowsRequest, getReadWindowsRequest)
 
-/** The inode and its windows as of one moment. Windows without extents are left out. */
+/** The inode and its windows as of one moment. Windows without extents and patch are left out. */
 export interface ReadWindowsResponse {
   inode: Inode
   windows: Window[]
@@ -2431,16 +2431,20 @@ export function getUserStatus(r: Reader, t: number): UserStatus {
 
 export const UserStatus: Codec<UserStatus> = codec('UserStatus', putUserStatus, getUserStatus)
 
+/** `patch`: small writes, sealed, that lie over the extents; absent when there are none. */
 export interface Window {
   index: number
   extents: Extent[]
+  patch: Uint8Array
 }
 
 export function putWindow(b: Encoder, v: Window): number {
   const extents = b.structs(v.extents, 24, 8, putExtent)
-  b.startObject(2)
+  const patch = b.bytes(v.patch)
+  b.startObject(3)
   b.addFieldInt32(0, v.index, 0)
   b.addFieldOffset(1, extents, 0)
+  b.addFieldOffset(2, patch, 0)
   return b.endObject()
 }
 
@@ -2448,6 +2452,7 @@ export function getWindow(r: Reader, t: number): Window {
   return {
     index: r.u32Field(t, 0),
     extents: r.structs(r.field(t, 1), 24, getExtent),
+    patch: r.byteVector(r.field(t, 2)),
   }
 }
 
@@ -2457,17 +2462,27 @@ export interface WindowChange {
   index: number
   /** Laid over what is there, in order. */
   extents: Extent[]
-  /** SHA-256 over the window's normalised extents after the change; the server checks it. */
+  /**
+   * Digest of the window's normalised extents and its patch after the change (schema/wire/content.ts);
+   * the server checks it.
+   */
   digest: Uint8Array
+  /**
+   * The window's patch after the change: small writes, sealed, that lie over its extents. Replaces the
+   * one that is there. Absent: none.
+   */
+  patch: Uint8Array
 }
 
 export function putWindowChange(b: Encoder, v: WindowChange): number {
   const extents = b.structs(v.extents, 24, 8, putExtent)
   const digest = b.bytes(v.digest)
-  b.startObject(3)
+  const patch = b.bytes(v.patch)
+  b.startObject(4)
   b.addFieldInt32(0, v.index, 0)
   b.addFieldOffset(1, extents, 0)
   b.addFieldOffset(2, digest, 0)
+  b.addFieldOffset(3, patch, 0)
   return b.endObject()
 }
 
@@ -2476,6 +2491,7 @@ export function getWindowChange(r: Reader, t: number): WindowChange {
     index: r.u32Field(t, 0),
     extents: r.structs(r.field(t, 1), 24, getExtent),
     digest: r.byteVector(r.field(t, 2)),
+    patch: r.byteVector(r.field(t, 3)),
   }
 }
 

@@ -573,17 +573,21 @@ export function getUserRecord(r: Reader, t: number): UserRecord {
 
 export const UserRecord: Codec<UserRecord> = codec('UserRecord', putUserRecord, getUserRecord)
 
+/** `patch`: sealed small writes over the extents; absent when there are none. */
 export interface WindowRecord {
   extents: Extent[]
   digest: Uint8Array
+  patch: Uint8Array
 }
 
 export function putWindowRecord(b: Encoder, v: WindowRecord): number {
   const extents = b.structs(v.extents, 24, 8, putExtent)
   const digest = b.bytes(v.digest)
-  b.startObject(2)
+  const patch = b.bytes(v.patch)
+  b.startObject(3)
   b.addFieldOffset(0, extents, 0)
   b.addFieldOffset(1, digest, 0)
+  b.addFieldOffset(2, patch, 0)
   return b.endObject()
 }
 
@@ -591,6 +595,7 @@ export function getWindowRecord(r: Reader, t: number): WindowRecord {
   return {
     extents: r.structs(r.field(t, 0), 24, getExtent),
     digest: r.byteVector(r.field(t, 1)),
+    patch: r.byteVector(r.field(t, 2)),
   }
 }
 

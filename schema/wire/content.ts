@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import type { Extent } from '../generated/common.ts'
 
 const WINDOW_DOMAIN = Buffer.from('dfs window v1\0')
+const PATCHED_DOMAIN = Buffer.from('dfs patched window v1\0')
 const WINDOWS_DOMAIN = Buffer.from('dfs windows v1\0')
 const INLINE_DOMAIN = Buffer.from('dfs inline v1\0')
 const XATTR_DOMAIN = Buffer.from('dfs xattr v1\0')
@@ -17,8 +18,11 @@ const EXTENT_BYTES = 20
 export const MANIFEST_ENTRY_BYTES = 36
 export const DIGEST_BYTES = 32
 
-/** Digest of a window's normalised extents. */
-export function windowDigest(extents: readonly Extent[]): Uint8Array {
+/** No patch. */
+export const NO_PATCH = new Uint8Array(0)
+
+/** Digest of a window's normalised extents, and of the sealed patch over them if there is one. */
+export function windowDigest(extents: readonly Extent[], patch: Uint8Array = NO_PATCH): Uint8Array {
   const bytes = Buffer.allocUnsafe(extents.length * EXTENT_BYTES)
   let at = 0
   for (const extent of extents) {
@@ -29,12 +33,14 @@ export function windowDigest(extents: readonly Extent[]): Uint8Array {
     bytes.writeUInt32LE(extent.chunkOffset, at + 16)
     at += EXTENT_BYTES
   }
-  return createHash('sha256').update(WINDOW_DOMAIN).update(bytes).digest()
+  if (patch.length === 0) return createHash('sha256').update(WINDOW_DOMAIN).update(bytes).digest()
+  const patchDigest = createHash('sha256').update(patch).digest()
+  return createHash('sha256').update(PATCHED_DOMAIN).update(patchDigest).update(bytes).digest()
 }
 
 /**
  * Digest of a file's windows. `manifest` is their entries in order of index: u32 little-endian
- * index, 32 bytes of window digest; windows without extents are not in it. An empty file has the
+ * index, 32 bytes of window digest; windows without extents and patch are not in it. An empty file has the
  * digest of the empty manifest.
  */
 export function manifestDigest(manifest: Uint8Array): Uint8Array {

@@ -23,6 +23,10 @@ export const limits = {
   fileBytesMax: 17_592_186_044_416,
   /** Bytes of a file kept sealed inside its inode record instead of in a chunk. */
   inlineBytesMax: 4_096,
+  /** Bytes of a window's patch: small writes that lie sealed over its extents, with their places. */
+  patchBytesMax: 16_384,
+  /** Bytes of a patch, sealed: room for what sealing adds now and later. */
+  sealedPatchBytesMax: 16_448,
   /** Bytes of a directory entry's token: HMAC-SHA-256. */
   tokenBytes: 32,
   /** Bytes of a sealed directory entry: 255 bytes of name, padded, a key, and what sealing adds. */

@@ -16,7 +16,7 @@ export interface PurgeQueue {
   add(content: number, windows: number): void
 }
 
-/** Bytes of an inode that extents hold. */
+/** Bytes of an inode that windows hold, in extents and patches. */
 export const extentBytes = ({ inode }: InodeRecord): number =>
   inode.allocatedBytes - inode.inline.length
 

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { NewChunk } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
-import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
+import { manifestDigest, NO_PATCH, windowDigest } from '../../schema/wire/content.ts'
 import { blocksOf } from '../../mount/crypto/chunk-cipher.ts'
 import { InodeKey } from '../../mount/crypto/inode-key.ts'
 import type { Client } from '../../mount/client/open.ts'
@@ -43,7 +43,7 @@ async function commit({ session }: Client, inode: number, key: InodeKey, chunk: 
     attributes,
     truncates: false,
     truncateTo: 0,
-    windows: [{ index: 0, extents, digest }],
+    windows: [{ index: 0, extents, digest, patch: NO_PATCH }],
     chunks: [chunk],
     inline: NOTHING,
   })

@@ -6,7 +6,7 @@
 import { join } from 'node:path'
 import type { Extent } from '../../schema/generated/common.ts'
 import type { DentryRecord, InodeRecord, UserRecord } from '../../schema/generated/records.ts'
-import { windowDigest } from '../../schema/wire/content.ts'
+import { NO_PATCH, windowDigest } from '../../schema/wire/content.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { DiskChunkStore } from '../../server/chunkserver/disk-chunk-store.ts'
@@ -111,7 +111,7 @@ export class MetadataRecords {
   /** Replaces the extents of a file's first window, with the digest that the server itself keeps. */
   async setExtents(inode: number, extents: Extent[]): Promise<void> {
     const { content } = await this.inode(inode)
-    const record = { extents, digest: windowDigest(extents) }
+    const record = { extents, digest: windowDigest(extents), patch: NO_PATCH }
     await this.put(tables.windows, keys.window(content, 0), record)
   }
 

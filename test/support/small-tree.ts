@@ -5,6 +5,7 @@
 import { invariant } from '../../schema/wire/invariant.ts'
 import {
   inlineDigest,
+  NO_PATCH,
   manifestDigest,
   windowDigest,
   xattrDigest,
@@ -102,7 +103,7 @@ async function writeFile(session: TestSession, inode: number): Promise<[number, 
     }),
     truncates: false,
     truncateTo: 0,
-    windows: [{ index: 0, extents, digest }],
+    windows: [{ index: 0, extents, digest, patch: NO_PATCH }],
     chunks: written,
     inline: NO_BYTES,
   })

@@ -102,9 +102,11 @@ async function readWindows(
       reach.set(chunk, Math.max(reach.get(chunk) ?? 0, chunkOffset + length))
     }
     for (const [chunk, end] of reach) references.add(chunk, owner?.inode ?? 0, end)
-    bytes += coveredBytes(value.extents)
+    const { extents, patch } = value
+    bytes += coveredBytes(extents) + patch.length
     const digest = Buffer.from(value.digest)
-    if (value.extents.length === 0 || !digest.equals(windowDigest(value.extents))) {
+    const empty = extents.length + patch.length === 0
+    if (empty || !digest.equals(windowDigest(extents, patch))) {
       await findings.add(
         'content',
         `window ${index} of content ${content} is not the one agreed on`,

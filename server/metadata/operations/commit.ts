@@ -1,8 +1,8 @@
 /**
  * commit: makes written chunks visible, atomically, with size, mtime and digests.
  *
- * In order: `truncate_to` (when `truncates`), then the windows' extents over what is left, then the
- * attributes. The server comes to the same normalised extents as the client or refuses: each
+ * In order: `truncate_to` (when `truncates`), then the windows' extents over what is left, then their
+ * patches in place of those that were there, then the attributes. The server comes to the same normalised extents as the client or refuses: each
  * window's digest is compared. Inline content replaces all windows; windows replace inline content.
  * Content that is cut to nothing is taken apart in the background under its old content id.
  */
@@ -79,7 +79,10 @@ function checkCommit(request: CommitRequest): void {
   if (chunks.length > limits.chunksPerRequestMax) refuse(`${chunks.length} chunks in one commit`)
   if (truncates && truncateTo > limits.fileBytesMax) refuse(`a cut at ${truncateTo}`)
   let before = -1
-  for (const { index, extents } of windows) {
+  for (const { index, extents, patch } of windows) {
+    if (patch.length > limits.sealedPatchBytesMax) {
+      refuse(`a patch of ${patch.length} bytes; at most ${limits.sealedPatchBytesMax}`)
+    }
     if (index <= before || index > WINDOW_INDEX_MAX) refuse(`window ${index} after ${before}`)
     before = index
     if (extents.length > limits.windowExtentsMax) {

@@ -56,9 +56,10 @@ export const readWindows: Query<ReadWindowsRequest, ReadWindowsResponse> = {
     const chunks = new Set<number>()
     let extentCount = 0
     for (const [i, index] of indexes.entries()) {
-      const extents = stored[i]?.extents
-      if (extents === undefined) continue
-      windows.push({ index, extents })
+      const window = stored[i]
+      if (window === undefined) continue
+      const { extents, patch } = window
+      windows.push({ index, extents, patch })
       extentCount += extents.length
       for (const { chunk } of extents) chunks.add(chunk)
     }

@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Extent } from '../../../schema/generated/common.ts'
 import type { CommitRequest, WindowChange } from '../../../schema/generated/metadata.ts'
 import type { InodeRecord, WindowRecord } from '../../../schema/generated/records.ts'
-import { windowDigest } from '../../../schema/wire/content.ts'
+import { NO_PATCH, windowDigest } from '../../../schema/wire/content.ts'
 import { coveredBytes, overlay, truncate } from '../../../schema/wire/extents.ts'
 import { limits } from '../../../schema/wire/limits.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
@@ -25,7 +25,7 @@ interface Changing {
   readonly chunks: ChunkChanges
 }
 
-/** Writes the changed windows; returns by how many bytes the extents' sum changes. */
+/** Writes the changed windows; returns by how many bytes the sum of extents and patches changes. */
 export async function changeWindows(txn: Transaction, changing: Changing): Promise<number> {
   const { request, base, chunks } = changing
   const { content } = base
@@ -38,26 +38,28 @@ export async function changeWindows(txn: Transaction, changing: Changing): Promi
   for (const [i, change] of request.windows.entries()) {
     // Laying thousands of extents over thousands takes milliseconds: others get their turn between.
     if (change.extents.length > EXTENTS_AT_ONCE) await setImmediate()
-    const stored = before[i]?.extents ?? NO_EXTENTS
+    const { extents: stored, patch } = before[i] ?? NO_WINDOW
     const start = change.index * limits.chunkBytesMax
     const kept = start + limits.chunkBytesMax > cut ? truncate(stored, cut - start) : stored
     const extents = overlay(kept, change.extents)
     checkWindow(change, extents)
     chunks.added(change.extents)
     chunks.windowChanged(stored, extents)
-    delta += coveredBytes(extents) - coveredBytes(stored)
-    putWindow(txn, keys.window(content, change.index), { extents, digest: change.digest })
+    delta += coveredBytes(extents) - coveredBytes(stored) + change.patch.length - patch.length
+    const record = { extents, digest: change.digest, patch: change.patch }
+    putWindow(txn, keys.window(content, change.index), record)
   }
   return delta
 }
 
 const NO_EXTENTS: readonly Extent[] = []
+const NO_WINDOW = { extents: NO_EXTENTS, patch: NO_PATCH }
 
-function checkWindow({ index, digest }: WindowChange, extents: readonly Extent[]): void {
+function checkWindow({ index, digest, patch }: WindowChange, extents: readonly Extent[]): void {
   if (extents.length > limits.windowExtentsMax) {
     refuse(`window ${index} would have ${extents.length} extents; write it anew in one piece`)
   }
-  if (!Buffer.from(digest).equals(windowDigest(extents))) {
+  if (!Buffer.from(digest).equals(windowDigest(extents, patch))) {
     throw new DfsError(
       'versionConflict',
       `window ${index} comes to other extents here than at the client; read it again`,
@@ -66,13 +68,14 @@ function checkWindow({ index, digest }: WindowChange, extents: readonly Extent[]
 }
 
 function putWindow(txn: Transaction, key: Buffer, record: WindowRecord): void {
-  if (record.extents.length > 0) txn.put(tables.windows, key, record)
+  if (record.extents.length + record.patch.length > 0) txn.put(tables.windows, key, record)
   else txn.delete(tables.windows, key)
 }
 
 /**
  * Removes the windows behind a cut, and refuses when the window that it goes through is not among
- * those whose digest is agreed. Returns the change of the extents' sum.
+ * those whose digest is agreed. Returns the change of the sum of extents and
+ * patches.
  */
 async function cutWindows(
   txn: Transaction,
@@ -96,9 +99,9 @@ async function cutWindows(
   }
   let delta = 0
   for (const { key, value } of found) {
-    const { extents } = tables.windows.decode(value)
+    const { extents, patch } = tables.windows.decode(value)
     chunks.windowChanged(extents, NO_EXTENTS)
-    delta -= coveredBytes(extents)
+    delta -= coveredBytes(extents) + patch.length
     txn.delete(tables.windows, key)
   }
   return delta
@@ -114,6 +117,9 @@ async function checkCutThrough(
   if (request.windows.some((window) => window.index === index)) return
   const window = await txn.get(tables.windows, keys.window(content, index))
   const last = window?.extents.at(-1)
+  if (window !== undefined && window.patch.length > 0) {
+    refuse(`a cut through window ${index}, whose patch the commit leaves as it is`)
+  }
   if (last !== undefined && index * limits.chunkBytesMax + last.offset + last.length > cut) {
     refuse(`a cut through window ${index}, which is not among the windows of the commit`)
   }

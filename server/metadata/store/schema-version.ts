@@ -10,6 +10,7 @@
  *   ----  --  ------------
  *   1     2   nothing is rewritten: records of chunks say which copies are damaged and whether the chunk
  *             waits for repair, which older programs would drop
+ *   2     3   nothing is rewritten: records of windows may have a patch, which older programs would drop
  */
 import type { Log } from '../../../schema/rpc/api.ts'
 import { invariant } from '../../../schema/wire/invariant.ts'
@@ -20,7 +21,7 @@ import { keys, ranges, type KeyRange } from './keys.ts'
 import { tables } from './tables.ts'
 
 /** The meaning of what is in the store; raised with every change that old code would misread. */
-export const SCHEMA_VERSION = 2
+export const SCHEMA_VERSION = 3
 
 /** Records that a migration reads, and rewrites, at once. */
 const BATCH = 1_000
@@ -35,7 +36,10 @@ export interface Migration {
 }
 
 /** One for each version but the last, in order. */
-const migrations: readonly Migration[] = [{ from: 1, range: ranges.repairs, rewrite: () => [] }]
+const migrations: readonly Migration[] = [
+  { from: 1, range: ranges.repairs, rewrite: () => [] },
+  { from: 2, range: ranges.repairs, rewrite: () => [] },
+]
 
 export interface MigrateOptions {
   readonly log: Log

@@ -9,7 +9,7 @@
 import { performance } from 'node:perf_hooks'
 import type { Extent } from '../../../schema/generated/common.ts'
 import type { ChunkPlan } from '../../../schema/generated/metadata.ts'
-import { windowDigest } from '../../../schema/wire/content.ts'
+import { NO_PATCH, windowDigest } from '../../../schema/wire/content.ts'
 import { limits } from '../../../schema/wire/limits.ts'
 import { Clock } from '../../../server/metadata/clock.ts'
 import { clusterPaths, readIdentity, readPolicy } from '../../../server/metadata/cluster-files.ts'
@@ -212,7 +212,7 @@ class Builder {
       attributes: attributes(Kind.file, { size: FILE_BYTES, version: 2 }),
       truncates: false,
       truncateTo: 0,
-      windows: [{ index: 0, extents, digest: windowDigest(extents) }],
+      windows: [{ index: 0, extents, digest: windowDigest(extents), patch: NO_PATCH }],
       chunks: [{ chunk, length: FILE_BYTES, servers: ids, ticket }],
       inline: NO_BYTES,
     }

@@ -11,7 +11,7 @@ import type { MetadataSession } from '../../../mount/client/api.ts'
 import type { Extent } from '../../../schema/generated/common.ts'
 import { methods } from '../../../schema/methods.ts'
 import { limits } from '../../../schema/wire/limits.ts'
-import { windowDigest } from '../../../schema/wire/content.ts'
+import { NO_PATCH, windowDigest } from '../../../schema/wire/content.ts'
 import { log, type BenchCluster, type RunningServer } from './cluster.ts'
 import { cpuSeconds, measure, memory, randomNumbers } from './measuring.ts'
 import { attributes, entry, FILE_BYTES, Kind, NO_BYTES, token } from './sealed-bytes.ts'
@@ -127,7 +127,7 @@ async function measureWrites(
       attributes: attributes(Kind.file, { size: FILE_BYTES, version: 2 }),
       truncates: false,
       truncateTo: 0,
-      windows: [{ index: 0, extents, digest: windowDigest(extents) }],
+      windows: [{ index: 0, extents, digest: windowDigest(extents), patch: NO_PATCH }],
       chunks: [{ chunk, length: FILE_BYTES, servers, ticket }],
       inline: NO_BYTES,
     })

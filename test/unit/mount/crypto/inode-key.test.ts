@@ -99,24 +99,36 @@ t.test('a name shows its length only to the next multiple of 32 bytes', async (t
   t.equal(sealedBytes(255), sealedBytes(225))
 })
 
-t.test('no flipped bit of an entry, its token or inline content goes unnoticed', async (t) => {
-  const { token, entry } = key.sealEntry('some name', { kind: 2, key: InodeKey.generate() })
-  const inline = key.sealInline(Buffer.from('target'))
-  for (const { bit, bytes } of flips(entry)) {
-    t.throws(() => key.openEntry(token, bytes), { code: /^not(Authentic|Supported)$/ }, `${bit}`)
-  }
-  for (const { bit, bytes } of flips(token)) {
-    t.throws(() => key.openEntry(bytes, entry), { code: 'notAuthentic' }, `token bit ${bit}`)
-  }
-  for (const { bit, bytes } of flips(inline)) {
-    t.throws(() => key.openInline(bytes), { code: /^not(Authentic|Supported)$/ }, `inline ${bit}`)
-  }
-  for (let length = 0; length < entry.length; length++) {
-    t.throws(() => key.openEntry(token, entry.subarray(0, length)), {
-      code: /^notAuthentic$|^notSupported$/,
-    })
-  }
-})
+t.test(
+  'no flipped bit of an entry, its token, inline content or a patch goes unnoticed',
+  async (t) => {
+    const { token, entry } = key.sealEntry('some name', { kind: 2, key: InodeKey.generate() })
+    const inline = key.sealInline(Buffer.from('target'))
+    const patch = key.sealPatch(5, Buffer.from('some runs'))
+    for (const { bit, bytes } of flips(entry)) {
+      t.throws(() => key.openEntry(token, bytes), { code: /^not(Authentic|Supported)$/ }, `${bit}`)
+    }
+    for (const { bit, bytes } of flips(token)) {
+      t.throws(() => key.openEntry(bytes, entry), { code: 'notAuthentic' }, `token bit ${bit}`)
+    }
+    for (const { bit, bytes } of flips(inline)) {
+      t.throws(() => key.openInline(bytes), { code: /^not(Authentic|Supported)$/ }, `inline ${bit}`)
+    }
+    for (const { bit, bytes } of flips(patch)) {
+      t.throws(
+        () => key.openPatch(5, bytes),
+        { code: /^not(Authentic|Supported)$/ },
+        `patch ${bit}`,
+      )
+    }
+    t.throws(() => key.openPatch(4, patch), { code: 'notAuthentic' }, 'a patch of another window')
+    for (let length = 0; length < entry.length; length++) {
+      t.throws(() => key.openEntry(token, entry.subarray(0, length)), {
+        code: /^notAuthentic$|^notSupported$/,
+      })
+    }
+  },
+)
 
 const child = { kind: 1, key: InodeKey.generate() }
 const other = InodeKey.generate()

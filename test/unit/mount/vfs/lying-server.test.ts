@@ -8,7 +8,7 @@ import type { Attributes, Extent, Inode } from '../../../../schema/generated/com
 import type { ReadWindowsResponse } from '../../../../schema/generated/metadata.ts'
 import { methods } from '../../../../schema/methods.ts'
 import type { Method } from '../../../../schema/rpc/api.ts'
-import { manifestDigest, windowDigest } from '../../../../schema/wire/content.ts'
+import { manifestDigest, NO_PATCH, windowDigest } from '../../../../schema/wire/content.ts'
 import { limits } from '../../../../schema/wire/limits.ts'
 import { DfsError } from '../../../../schema/wire/status.ts'
 import { Lease } from '../../../../mount/client/lease.ts'
@@ -79,11 +79,15 @@ const extents: Extent[] = [
 
 function contentOf(windows: Map<number, Extent[]>): Uint8Array {
   const manifest: Manifest = new Map()
-  for (const [index, list] of windows) manifest.set(index, windowDigest(list))
+  for (const [index, list] of windows) manifest.set(index, windowDigest(list, patches[index]))
   return manifestDigest(manifestBytes(manifest))
 }
 
-/** Two windows, the second of which is a hole but for one extent. */
+/** Five bytes at 12 in window 1, which has a patch, unlike window 0. */
+const patchPlain = Buffer.concat([Buffer.of(1, 0, 12, 0, 0, 0, 5, 0, 0, 0), Buffer.from('patch')])
+const patches = [NO_PATCH, key.sealPatch(1, patchPlain)]
+
+/** Two windows, the second of which is a hole but for one extent and its patch. */
 const truth = new Map([
   [0, extents],
   [1, [{ chunk: 3, offset: 10, length: 5, chunkOffset: 0 }]],
@@ -97,7 +101,7 @@ const honest = inodeOf(key, 7, {
 function honestAnswer(request: { first: number; count: number }): ReadWindowsResponse {
   const windows = [...truth]
     .filter(([index]) => index >= request.first && index < request.first + request.count)
-    .map(([index, list]) => ({ index, extents: list }))
+    .map(([index, list]) => ({ index, extents: list, patch: patches[index] ?? NO_PATCH }))
   return { inode: honest, windows, chunks: [], servers: [] }
 }
 
@@ -137,7 +141,13 @@ const lies: { why: string; lie: (answer: ReadWindowsResponse) => ReadWindowsResp
   },
   {
     why: 'gives a window that was not asked for',
-    lie: (a) => ({ ...a, windows: [...a.windows, { index: 99, extents }] }),
+    lie: (a) => ({ ...a, windows: [...a.windows, { index: 99, extents, patch: NO_PATCH }] }),
+  },
+  { why: 'leaves a patch out', lie: (a) => withPatch(a, 1, NO_PATCH) },
+  { why: 'gives a patch to another window', lie: (a) => withPatch(a, 0, patches[1]) },
+  {
+    why: 'gives another patch of the window',
+    lie: (a) => withPatch(a, 1, key.sealPatch(1, patchPlain)),
   },
   { why: 'answers for another inode', lie: (a) => ({ ...a, inode: { ...a.inode, inode: 8 } }) },
   {
@@ -163,7 +173,16 @@ for (const { why, lie } of lies) {
 }
 
 function withWindow(answer: ReadWindowsResponse, list: Extent[]): ReadWindowsResponse {
-  const windows = answer.windows.map((w) => (w.index === 0 ? { index: 0, extents: list } : w))
+  const windows = answer.windows.map((w) => (w.index === 0 ? { ...w, extents: list } : w))
+  return { ...answer, windows }
+}
+
+function withPatch(
+  answer: ReadWindowsResponse,
+  index: number,
+  patch: Uint8Array = NO_PATCH,
+): ReadWindowsResponse {
+  const windows = answer.windows.map((w) => (w.index === index ? { ...w, patch } : w))
   return { ...answer, windows }
 }
 

@@ -35,7 +35,12 @@ const commit = fc.record({
   truncates: fc.boolean(),
   truncateTo: u64,
   windows: fc.array(
-    fc.record({ index: u32, extents: fc.array(extent, { maxLength: 5 }), digest: bytes }),
+    fc.record({
+      index: u32,
+      extents: fc.array(extent, { maxLength: 5 }),
+      digest: bytes,
+      patch: bytes,
+    }),
     { maxLength: 4 },
   ),
   chunks: fc.array(
@@ -68,6 +73,7 @@ const sample: CommitRequest = {
       index: 9,
       extents: [{ chunk: 2 ** 40 + 1, offset: 1, length: 2, chunkOffset: 3 }],
       digest: new Uint8Array([5, 6]),
+      patch: new Uint8Array([7]),
     },
   ],
   chunks: [{ chunk: 11, length: 2, servers: [1, 2], ticket: new Uint8Array([9]) }],
@@ -154,7 +160,11 @@ t.test('never looks beside the message in the buffer it came in', async (t) => {
 
 t.test('content that offsets multiply is refused, not unfolded', async (t) => {
   // One window of 500 extents, named 500 times by a vector of offsets to the same table.
-  const windows = Array.from({ length: 500 }, (_, index) => ({ index, extents: [] }))
+  const windows = Array.from({ length: 500 }, (_, index) => ({
+    index,
+    extents: [],
+    patch: new Uint8Array(0),
+  }))
   const empty = { inode: blank(), windows, chunks: [], servers: [] }
   const extents = Array.from({ length: 500 }, () => ({
     chunk: 1,
@@ -164,7 +174,7 @@ t.test('content that offsets multiply is refused, not unfolded', async (t) => {
   }))
   const encoded = ReadWindowsResponse.encode({
     ...empty,
-    windows: [{ index: 0, extents }, ...windows],
+    windows: [{ index: 0, extents, patch: new Uint8Array(0) }, ...windows],
   })
   const view = new DataView(encoded.buffer)
   const vector = findVector(view, 501)

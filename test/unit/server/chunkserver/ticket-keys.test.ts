@@ -3,7 +3,7 @@
  * was given out goes on until it expires, and not a moment longer; nothing new is given out.
  */
 import t, { type Test } from 'tap'
-import { manifestDigest, windowDigest } from '../../../../schema/wire/content.ts'
+import { NO_PATCH, manifestDigest, windowDigest } from '../../../../schema/wire/content.ts'
 import { TicketKeys } from '../../../../server/chunkserver/ticket-keys.ts'
 import { commit } from '../../../../server/metadata/operations/commit.ts'
 import { revokeDevice } from '../../../../server/metadata/operations/devices.ts'
@@ -39,7 +39,7 @@ async function tickets(session: TestSession, root: number): Promise<Given> {
     }),
     truncates: false,
     truncateTo: 0,
-    windows: [{ index: 0, extents, digest }],
+    windows: [{ index: 0, extents, digest, patch: NO_PATCH }],
     chunks: [{ ...rest, chunk, ticket: write }],
     inline: NO_BYTES,
   })

@@ -4,7 +4,7 @@
 import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { manifestDigest, windowDigest } from '../../../../schema/wire/content.ts'
+import { NO_PATCH, manifestDigest, windowDigest } from '../../../../schema/wire/content.ts'
 import { commit } from '../../../../server/metadata/operations/commit.ts'
 import { getInode } from '../../../../server/metadata/operations/get-inode.ts'
 import { heartbeat } from '../../../../server/metadata/operations/heartbeat.ts'
@@ -140,7 +140,7 @@ t.test('a damaged window: its file alone cannot be read', async (t) => {
     attributes: attributes(1, { version: 2, size: 10, contentDigest }),
     truncates: false,
     truncateTo: 0,
-    windows: [{ index: 0, extents, digest }],
+    windows: [{ index: 0, extents, digest, patch: NO_PATCH }],
     chunks: [chunk],
     inline: NO_BYTES,
   })

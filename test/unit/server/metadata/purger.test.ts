@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { NewChunk } from '../../../../schema/generated/metadata.ts'
-import { windowDigest } from '../../../../schema/wire/content.ts'
+import { NO_PATCH, windowDigest } from '../../../../schema/wire/content.ts'
 import { limits } from '../../../../schema/wire/limits.ts'
 import { orderDelete } from '../../../../server/metadata/chunk-references.ts'
 import { openServices } from '../../../../server/metadata/open-services.ts'
@@ -45,7 +45,7 @@ async function file(
     truncateTo: 0,
     windows: chunks.map(({ chunk }, index) => {
       const extents = [{ chunk, offset: 0, length: BYTES, chunkOffset: 0 }]
-      return { index, extents, digest: windowDigest(extents) }
+      return { index, extents, digest: windowDigest(extents), patch: NO_PATCH }
     }),
     chunks,
     inline: NO_BYTES,

@@ -6,7 +6,7 @@
 import * as fc from 'fast-check'
 import t from 'tap'
 import type { Extent } from '../../../../schema/generated/common.ts'
-import { windowDigest } from '../../../../schema/wire/content.ts'
+import { NO_PATCH, windowDigest } from '../../../../schema/wire/content.ts'
 import { coveredBytes, overlay, truncate } from '../../../../schema/wire/extents.ts'
 import { DfsError } from '../../../../schema/wire/status.ts'
 import { commit } from '../../../../server/metadata/operations/commit.ts'
@@ -260,7 +260,7 @@ class Run {
       attributes: attributes(1, { size, version: (node?.version ?? 1) + 1 }),
       truncates: false,
       truncateTo: 0,
-      windows: [{ index: 0, extents: [added], digest: windowDigest(extents) }],
+      windows: [{ index: 0, extents: [added], digest: windowDigest(extents), patch: NO_PATCH }],
       chunks: [chunk],
       inline: NO_BYTES,
     })
@@ -275,7 +275,7 @@ class Run {
       attributes: attributes(1, { size, version: (node?.version ?? 1) + 1 }),
       truncates: true,
       truncateTo: size,
-      windows: [{ index: 0, extents: [], digest: windowDigest(extents) }],
+      windows: [{ index: 0, extents: [], digest: windowDigest(extents), patch: NO_PATCH }],
       chunks: [],
       inline: NO_BYTES,
     })

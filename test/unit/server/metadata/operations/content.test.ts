@@ -44,7 +44,7 @@ const extent = (chunk: number, offset: number, length: number, chunkOffset = 0):
 interface Change {
   size: number
   version: number
-  windows?: { index: number; extents: Extent[]; after?: Extent[] }[]
+  windows?: { index: number; extents: Extent[]; after?: Extent[]; patch?: Uint8Array }[]
   chunks?: NewChunk[]
   truncateTo?: number
   more?: Partial<CommitRequest>
@@ -57,10 +57,11 @@ function request(inode: number, change: Change): Omit<CommitRequest, 'operation'
     attributes: attributes(1, { size, version }),
     truncates: truncateTo !== undefined,
     truncateTo: truncateTo ?? 0,
-    windows: windows.map(({ index, extents, after }) => ({
+    windows: windows.map(({ index, extents, after, patch = NO_BYTES }) => ({
       index,
       extents,
-      digest: windowDigest(after ?? extents),
+      digest: windowDigest(after ?? extents, patch),
+      patch,
     })),
     chunks,
     inline: NO_BYTES,
@@ -123,7 +124,7 @@ t.test('what was committed is read back, with tickets and addresses', async (t) 
   })
   t.match(inode, { allocatedBytes: 1_000, attributes: { size: 1_000, version: 2 } })
   const read = await windowsOf(file)
-  t.same(read.windows, [{ index: 0, extents }])
+  t.same(read.windows, [{ index: 0, extents, patch: NO_BYTES }])
   t.match(read.chunks, [{ chunk: chunk.chunk, length: 1_000, servers: chunk.servers }])
   t.equal(read.servers.length, 2)
   const [location] = read.chunks
@@ -234,7 +235,7 @@ t.test(
       windows: [{ index: 0, extents: [], after: kept }],
     })
     t.equal(inode.allocatedBytes, 100)
-    t.same((await windowsOf(file)).windows, [{ index: 0, extents: kept }])
+    t.same((await windowsOf(file)).windows, [{ index: 0, extents: kept, patch: NO_BYTES }])
     const grown = await put(file, { size: 3 * WINDOW, version: 4 })
     t.equal(grown.inode.allocatedBytes, 100, 'growing leaves a hole')
     t.equal((await windowsOf(file)).windows.length, 1)
@@ -373,6 +374,28 @@ t.test('refusals', async (t) => {
         a,
         Array.from({ length: limits.windowExtentsMax + 1 }, () => extent(a.chunk, 0, 100)),
       ),
+    ],
+    [
+      'a patch that is too large',
+      'invalidArgument',
+      {
+        size: 100,
+        version: 2,
+        windows: [{ index: 0, extents: [], patch: Buffer.alloc(limits.sealedPatchBytesMax + 1) }],
+      },
+    ],
+    [
+      'a patch that its digest does not name',
+      'versionConflict',
+      {
+        size: 100,
+        version: 2,
+        more: {
+          windows: [
+            { index: 0, extents: [], patch: Buffer.of(1), digest: windowDigest([], Buffer.of(2)) },
+          ],
+        },
+      },
     ],
     ['a chunk of no bytes', 'invalidArgument', one({ ...a, length: 0 })],
     ['a chunk named twice', 'invalidArgument', { ...one(a), chunks: [a, a] }],

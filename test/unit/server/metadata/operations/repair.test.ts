@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import type { CopyChunkResponse } from '../../../../../schema/generated/cluster.ts'
 import { methods } from '../../../../../schema/methods.ts'
 import type { Connection } from '../../../../../schema/rpc/api.ts'
-import { windowDigest } from '../../../../../schema/wire/content.ts'
+import { NO_PATCH, windowDigest } from '../../../../../schema/wire/content.ts'
 import { DfsError, STATUS } from '../../../../../schema/wire/status.ts'
 import { clusterStatus } from '../../../../../server/metadata/operations/cluster-status.ts'
 import { commit } from '../../../../../server/metadata/operations/commit.ts'
@@ -98,7 +98,7 @@ class Cluster {
       attributes: attributes(1, { size: 10, version: 2 }),
       truncates: false,
       truncateTo: 0,
-      windows: [{ index: 0, extents, digest: windowDigest(extents) }],
+      windows: [{ index: 0, extents, digest: windowDigest(extents), patch: NO_PATCH }],
       chunks: [chunk],
       inline: NO_BYTES,
     })

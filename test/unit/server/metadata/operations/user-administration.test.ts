@@ -3,7 +3,7 @@
  * what is deleted is gone without a trace, also after a kill in between.
  */
 import t, { type Test } from 'tap'
-import { windowDigest, manifestDigest } from '../../../../../schema/wire/content.ts'
+import { windowDigest, NO_PATCH, manifestDigest } from '../../../../../schema/wire/content.ts'
 import { addUser } from '../../../../../server/metadata/operations/administration.ts'
 import { clusterStatus } from '../../../../../server/metadata/operations/cluster-status.ts'
 import { commit } from '../../../../../server/metadata/operations/commit.ts'
@@ -48,7 +48,7 @@ async function file(session: TestSession, parent: number, name: string): Promise
     }),
     truncates: false,
     truncateTo: 0,
-    windows: [{ index: 0, extents, digest }],
+    windows: [{ index: 0, extents, digest, patch: NO_PATCH }],
     chunks: [chunk],
     inline: NO_BYTES,
   })
