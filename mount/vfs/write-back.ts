@@ -164,6 +164,8 @@ export class WriteBack {
     const { birth, changes, dirty } = this.#file
     const { truncateTo, extents } = changes.current
     if (birth !== undefined || truncateTo !== undefined || extents.size > 0) return false
+    // Nothing gets through: then writing waits, or fails, as it does for chunks.
+    if (changes.frozenCount >= FROZEN_LAYERS_MAX) return false
     if (this.#packer !== undefined || dirty.bytes > PATCH_DIRTY_MAX) return false
     absorbInline(this.#file)
     return dirty.bytes > 0 && patchBytes(dirty.bytes, dirty.segments) <= PATCH_DIRTY_MAX

@@ -10,6 +10,7 @@ import type { FileSystem, Handle } from '../../mount/vfs/api.ts'
 import { methods } from '../../schema/methods.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { startStore } from '../support/store-processes.ts'
+import { readFile } from '../support/whole-files.ts'
 
 const { O_APPEND, O_RDONLY, O_RDWR } = constants
 const OWNER = { uid: 1_000, gid: 1_000 }
@@ -31,20 +32,9 @@ async function create(fs: FileSystem, path: string, bytes: Buffer): Promise<Hand
   return handle
 }
 
-async function get(fs: FileSystem, path: string): Promise<Buffer> {
-  const handle = await fs.open(path, O_RDONLY)
-  const { size } = await fs.statHandle(handle)
-  const bytes = Buffer.alloc(size)
-  for (let at = 0; at < size; at += 131_072) {
-    await fs.read(handle, bytes.subarray(at, Math.min(size, at + 131_072)), at)
-  }
-  await fs.release(handle)
-  return bytes
-}
-
 async function sameFor(t: Test, path: string, model: Buffer, what: string): Promise<void> {
-  t.ok(model.equals(await get(one.fs, path)), `${what}, for the writer`)
-  t.ok(model.equals(await get(two.fs, path)), `${what}, for another mount`)
+  t.ok(model.equals(await readFile(one.fs, path)), `${what}, for the writer`)
+  t.ok(model.equals(await readFile(two.fs, path)), `${what}, for another mount`)
 }
 
 /** What the metadata server has of the first windows of a file. */
@@ -168,7 +158,7 @@ void t.test('runs on both sides of a window border, and in windows far apart', a
   }
   await one.fs.truncateHandle(handle, WINDOW + 10)
   await one.fs.fsync(handle)
-  const end = (await get(two.fs, '/border')).subarray(at)
+  const end = (await readFile(two.fs, '/border')).subarray(at)
   t.ok(end.equals(bytes.subarray(0, 60)))
   await one.fs.release(handle)
 })
