@@ -6,7 +6,8 @@
  *   --layout L     `flat`, all in one folder, or `tree`, a thousand in each directory
  *   --servers N    chunkservers (300), three replicas of each chunk
  *   --dir DIR      keep the store there, and go on with it the next time; else a temporary folder
- *   --only A,B     of build, start, servers, requests, cold, list, delete; without it all but delete
+ *   --only A,B     of build, start, servers, requests, cold, list, delete, loss; without it all but the
+ *                  last two, which the store is not the same after
  *   --count N      requests of each kind (20000)
  *
  * The yardstick, printed first, is `ping` over the same connections: what the transport alone gives.
@@ -21,6 +22,7 @@ import { parseArgs } from 'node:util'
 import { buildStore } from './metadata/build-store.ts'
 import { Chunkservers, measureChunkservers } from './metadata/chunkservers.ts'
 import { BATCH_FILES, BenchCluster, type Layout } from './metadata/cluster.ts'
+import { measureLoss } from './metadata/server-loss.ts'
 import { measureStart } from './metadata/starting.ts'
 import {
   measureCold,
@@ -87,6 +89,7 @@ async function measureServing(
     const pages = Math.min(PAGES_MAX, Math.ceil(files / BATCH_FILES))
     if (only.has('list')) await measureListing(cluster, server, pages)
     if (only.has('delete')) await measureDeletion(cluster, server, Math.min(count, files))
+    if (only.has('loss')) await measureLoss(cluster, server)
     await servers.close()
   } finally {
     const startedMs = performance.now()

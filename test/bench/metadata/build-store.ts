@@ -58,6 +58,8 @@ export async function buildStore(cluster: BenchCluster, files: number): Promise<
   } finally {
     await database.close()
     cluster.save()
+    // What the engine's log still holds goes into its tables, as after any start.
+    await (await openRocksStore(clusterPaths(cluster.dir).store)).close()
   }
 }
 

@@ -20,6 +20,8 @@ const CLIENTS = 8
 const IN_FLIGHT = 128
 /** Milliseconds that deletion by the chunkservers is watched. */
 const DRAIN_MS = 60_000
+/** Some seconds of one after the other. */
+const PINGS = 15_000
 const PLANS = limits.chunksPerRequestMax
 
 /** Sessions in turns: what a load asks through. */
@@ -179,6 +181,12 @@ export async function measureCold(
   await clients.close()
 }
 
+/** One ping after the other: how long the server's event loop is blocked when it does nothing else. */
+async function measurePing(clients: Clients, server: RunningServer): Promise<void> {
+  const call = (): Promise<unknown> => clients.session.read(methods.ping, {})
+  await measure({ server, what: 'ping, one by one', count: PINGS, inFlight: 1, call })
+}
+
 /** Lists the folder, page by page, up to `pages`. */
 export async function measureListing(
   cluster: BenchCluster,
@@ -188,6 +196,7 @@ export async function measureListing(
   const clients = await Clients.open(cluster, 1)
   const { session } = clients
   const directory = cluster.parentOf(0)
+  await measurePing(clients, server)
   let after: Uint8Array = NO_BYTES
   let names = 0
   const call = async (): Promise<void> => {

@@ -2,9 +2,12 @@
  * How long a metadata server takes to start: to its first answer to a client, after a clean stop and
  * after `kill -9` in the middle of creates.
  */
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { openClient } from '../../../mount/client/open.ts'
 import { methods } from '../../../schema/methods.ts'
+import { clusterPaths } from '../../../server/metadata/cluster-files.ts'
 import { log, type BenchCluster, type RunningServer } from './cluster.ts'
 import { cpuSeconds, memory } from './measuring.ts'
 import { attributes, entry, Kind, NO_BYTES, token } from './sealed-bytes.ts'
@@ -17,7 +20,9 @@ export async function measureStart(cluster: BenchCluster): Promise<void> {
   const first = await answering(cluster, 'start after a clean stop')
   const made = await load(cluster)
   await first.kill('SIGKILL')
-  const second = await answering(cluster, `start after kill -9, ${made} creates before`)
+  const mb = (logBytes(cluster) / 1e6).toFixed(0)
+  const what = `start after kill -9, ${made} creates before, ${mb} MB of log`
+  const second = await answering(cluster, what)
   await second.kill('SIGTERM')
 }
 
@@ -38,6 +43,13 @@ async function answering(cluster: BenchCluster, what: string): Promise<RunningSe
     `${what}: listens after ${ready} s, first answer after ${answer} s, ${cpu} s CPU, ${memory(server.pid)}`,
   )
   return server
+}
+
+/** Bytes of the engine's log, which a start goes through. */
+function logBytes(cluster: BenchCluster): number {
+  const { store } = clusterPaths(cluster.dir)
+  const logs = readdirSync(store).filter((file) => file.endsWith('.log'))
+  return logs.reduce((sum, file) => sum + statSync(join(store, file)).size, 0)
 }
 
 /** Creates files until it is enough; the client is given up with the server. */

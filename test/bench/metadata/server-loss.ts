@@ -1,0 +1,41 @@
+/**
+ * What the loss of one chunkserver costs: the last one is revoked, and all its chunks are looked through
+ * and queued for repair. The others answer heartbeats only, so no copy succeeds meanwhile.
+ */
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { methods } from '../../../schema/methods.ts'
+import { Dialer } from '../../../schema/quic/dialer.ts'
+import { log, type BenchCluster, type RunningServer } from './cluster.ts'
+import { cpuSeconds, memory } from './measuring.ts'
+
+const LOOK_MS = 20
+const LONGEST_MS = 120_000
+
+/** Revokes a chunkserver for good, and prints what it takes until its chunks are queued. */
+export async function measureLoss(cluster: BenchCluster, server: RunningServer): Promise<void> {
+  const dialer = new Dialer({ log })
+  const operator = await cluster.operator(dialer)
+  const lost = cluster.state.chunkservers.at(-1)?.id ?? 0
+  await server.loopDelay()
+  const startedCpu = cpuSeconds(server.pid)
+  const startedMs = performance.now()
+  await operator.call(methods.revokeServer, { server: lost, force: true })
+  const revokedMs = performance.now() - startedMs
+  let queued = 0
+  let busy = true
+  while (busy && performance.now() - startedMs < LONGEST_MS) {
+    await sleep(LOOK_MS)
+    const { waiting, lookingThrough } = await operator.call(methods.repairStatus, {})
+    queued = waiting.reduce((sum, chunks) => sum + chunks, 0)
+    busy = lookingThrough.length > 0 || queued === 0
+  }
+  const seconds = (performance.now() - startedMs - revokedMs) / 1_000
+  const cpu = cpuSeconds(server.pid) - startedCpu
+  const { p99Ms, maxMs } = await server.loopDelay()
+  console.log(
+    `loss of a server: looked at in ${(revokedMs / 1_000).toFixed(1)} s, ${queued} chunks queued after ${seconds.toFixed(1)} s more,` +
+      ` server: ${cpu.toFixed(1)} s CPU, loop p99 ${p99Ms.toFixed(0)} max ${maxMs.toFixed(0)} ms, ${memory(server.pid)}`,
+  )
+  await dialer.close()
+}
