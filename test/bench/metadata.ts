@@ -74,7 +74,8 @@ async function measureServing(
   only: ReadonlySet<string>,
   count: number,
 ): Promise<void> {
-  const server = await cluster.serve()
+  // Each copy that the chunkservers here do not make is a warning.
+  const server = await cluster.serve(only.has('loss') ? 'error' : 'warn')
   console.log(`serving after ${(server.readyMs / 1_000).toFixed(2)} s`)
   try {
     if (only.has('cold')) await measureCold(cluster, server, COLD_LOOKUPS)
@@ -89,7 +90,7 @@ async function measureServing(
     const pages = Math.min(PAGES_MAX, Math.ceil(files / BATCH_FILES))
     if (only.has('list')) await measureListing(cluster, server, pages)
     if (only.has('delete')) await measureDeletion(cluster, server, Math.min(count, files))
-    if (only.has('loss')) await measureLoss(cluster, server)
+    if (only.has('loss')) await measureLoss(cluster, { server, servers })
     await servers.close()
   } finally {
     const startedMs = performance.now()

@@ -36,6 +36,11 @@ export class Chunkservers {
     return all
   }
 
+  /** The last one is not there any more. */
+  async dropLast(): Promise<void> {
+    await this.#peers.pop()?.peer.close()
+  }
+
   /** Connects and registers all of them. */
   async register(): Promise<void> {
     await Promise.all(

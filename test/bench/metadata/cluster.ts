@@ -96,7 +96,7 @@ export class BenchCluster {
     }
     const dir = join(folder, 'metadata')
     await initCluster({ dir, replicas: wanted.replicas, writeQuorum: Math.min(2, wanted.replicas) })
-    const server = await serve(dir)
+    const server = await serve(dir, 'warn')
     const dialer = new Dialer({ log })
     try {
       const profile = await registerAccount({
@@ -123,8 +123,8 @@ export class BenchCluster {
     renameSync(`${path}.new`, path)
   }
 
-  serve(): Promise<RunningServer> {
-    return serve(this.dir)
+  serve(logLevel: 'warn' | 'error' = 'warn'): Promise<RunningServer> {
+    return serve(this.dir, logLevel)
   }
 
   /** The profile, with the address that the server has now. */
@@ -166,13 +166,13 @@ function command(dir: string, ...args: string[]): string {
   return stdout.trim()
 }
 
-async function serve(dir: string): Promise<RunningServer> {
+async function serve(dir: string, logLevel: 'warn' | 'error'): Promise<RunningServer> {
   const figures = join(dir, '..', 'loop.json')
   const startedMs = performance.now()
   const serving = [executable, 'serve', '--dir', dir, '--listen', '127.0.0.1:0']
   const child = spawn(
     process.execPath,
-    ['--import', loopDelayModule, ...serving, '--log-level', 'warn'],
+    ['--import', loopDelayModule, ...serving, '--log-level', logLevel],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, DFS_BENCH_LOOP: figures },

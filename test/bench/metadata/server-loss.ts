@@ -6,6 +6,7 @@ import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { methods } from '../../../schema/methods.ts'
 import { Dialer } from '../../../schema/quic/dialer.ts'
+import type { Chunkservers } from './chunkservers.ts'
 import { log, type BenchCluster, type RunningServer } from './cluster.ts'
 import { cpuSeconds, memory } from './measuring.ts'
 
@@ -13,10 +14,15 @@ const LOOK_MS = 20
 const LONGEST_MS = 120_000
 
 /** Revokes a chunkserver for good, and prints what it takes until its chunks are queued. */
-export async function measureLoss(cluster: BenchCluster, server: RunningServer): Promise<void> {
+export async function measureLoss(
+  cluster: BenchCluster,
+  { server, servers }: { server: RunningServer; servers: Chunkservers },
+): Promise<void> {
   const dialer = new Dialer({ log })
   const operator = await cluster.operator(dialer)
-  const lost = cluster.state.chunkservers.at(-1)?.id ?? 0
+  const lost = cluster.state.chunkservers.pop()?.id ?? 0
+  cluster.save()
+  await servers.dropLast()
   await server.loopDelay()
   const startedCpu = cpuSeconds(server.pid)
   const startedMs = performance.now()
