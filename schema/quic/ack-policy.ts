@@ -12,8 +12,11 @@
 /** Turns that an acknowledgement waits for more at most, and datagrams it covers then. */
 const TURNS_MAX = 3
 const DATAGRAMS_MAX = 64
-/** Datagrams that may wait for something to go with: fewer than any sender's window. */
-const FEW_DATAGRAMS = 8
+/**
+ * Datagrams that may wait for something to go with: fewer than any sender's window, which with BBR on
+ * a fast path is four large ones.
+ */
+const FEW_DATAGRAMS = 2
 /** How long they wait, ms: a fifth of what the peer allows for before it sends anything again. */
 export const ACK_DELAY_MS = 5
 
