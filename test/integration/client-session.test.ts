@@ -15,6 +15,7 @@ import {
   openSession,
   unlinkFile as unlink,
 } from '../support/client-metadata.ts'
+import { until } from '../support/transport.ts'
 
 const metadata = await MetadataProcess.start(t)
 const profile = await metadata.register('alice', 'a password')
@@ -58,7 +59,7 @@ t.test(
         const before = done
         await sleep(700)
         // On a busy machine some get nothing done in that time.
-        while (done - before < 8 && !stop.signal.aborted) await sleep(50)
+        await until(() => done - before >= 8 || stop.signal.aborted, 60_000)
         await metadata.kill()
         await sleep(50)
         await metadata.serve()
