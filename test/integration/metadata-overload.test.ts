@@ -75,7 +75,8 @@ t.test('a user is served while another one floods', { timeout: 100_000 }, async 
   const busyMs = await median(session, FLOOD_MS, 'busy')
   const report = await flooding.end()
   t.comment(`idle ${idleMs.toFixed(1)} ms, beside the flood ${busyMs.toFixed(1)} ms`, report)
-  t.ok(busyMs < report.medianMs / 4, 'waits for a small part of what the flood waits for')
+  // One process asks for both, so some of the wait is its own: without shares it would be the same wait.
+  t.ok(busyMs < report.medianMs / 2, 'waits for a part of what the flood waits for')
   t.ok(report.answered > 0, 'the flood is served, too')
   t.equal(report.failed, 0, 'and what was refused came again, after a pause')
 })
