@@ -22,8 +22,11 @@ import { PathSize } from './path-size.ts'
 import { certificateName } from './peer-certificate.ts'
 import { isSideMessage } from './side-channel.ts'
 import { RemotePeer } from './remote-peer.ts'
-import { IN_FLIGHT_MS_MAX, isInFlight, readStats, roundTripMs } from './stats.ts'
+import { readStats, roundTripMs } from './stats.ts'
 import { WakeTimer } from './wake-timer.ts'
+
+/** Longest that quiche waits for an acknowledgement on paths worth draining for, ms. */
+const IN_FLIGHT_MS_MAX = 1_500
 
 export class QuicConnection implements Connection, Served {
   scheduled = false
@@ -101,10 +104,14 @@ export class QuicConnection implements Connection, Served {
     )
   }
 
-  /** Whether requests of the peer are under way, or answers not acknowledged yet. */
+  /**
+   * Whether requests of the peer are under way, or answers not acknowledged yet: quiche shows that
+   * only by its timer, which then is the one for lost packets rather than for idleness.
+   */
   get serving(): boolean {
     if (this.session.serving > 0 || this.scheduled) return true
-    return this.#endpoint.now() - this.#activeAtMs < IN_FLIGHT_MS_MAX && isInFlight(this.#native)
+    const dueMs = this.#native.timeout() ?? Infinity
+    return dueMs < IN_FLIGHT_MS_MAX && this.#endpoint.now() - this.#activeAtMs < IN_FLIGHT_MS_MAX
   }
 
   /** Closes the connection when its last request of either side is over. */
@@ -199,10 +206,8 @@ export class QuicConnection implements Connection, Served {
     }
     if (!this.#established) this.#checkHandshake(nowMs)
     if (this.#established) this.#serve(nowMs)
-    // What it serves may have closed the connection meanwhile.
-    if (this.over) return false
+    if (this.#isOver()) return false
     if (this.#mayWait(nowMs)) return true
-    if (this.#mayDelay(nowMs)) return this.#planTimer(nowMs)
     const more = this.#transmit()
     if (this.#native.isDraining() || this.#native.isClosed()) {
       this.#finish()
@@ -219,12 +224,9 @@ export class QuicConnection implements Connection, Served {
     return this.#acks.mayWait()
   }
 
-  /** Whether an acknowledgement of little is all there is to send, and may wait for company. */
-  #mayDelay(nowMs: number): boolean {
-    if (!this.#established || this.#streams.touched || this.#moved || this.#retired) return false
-    if (nowMs >= this.#nativeDueMs || !this.#acks.mayDelay(nowMs)) return false
-    // With something under way, what came may let more of it go.
-    return !isInFlight(this.#native) && !this.#native.isDraining() && !this.#native.isClosed()
+  /** What it serves may have closed the connection meanwhile. */
+  #isOver(): boolean {
+    return this.#over
   }
 
   #checkHandshake(nowMs: number): void {
@@ -350,7 +352,7 @@ export class QuicConnection implements Connection, Served {
     }
   }
 
-  #planTimer(nowMs: number): false {
+  #planTimer(nowMs: number): void {
     const left = this.#native.timeout()
     this.#nativeDueMs = left === null ? Infinity : nowMs + left
     let dueMs = Math.min(
@@ -358,11 +360,9 @@ export class QuicConnection implements Connection, Served {
       this.session.wakeAtMs,
       this.#liveness.askAtMs,
       this.#path.wakeAtMs,
-      this.#acks.dueMs,
     )
     if (!this.#established) dueMs = Math.min(dueMs, this.#handshakeDueMs)
     this.#timer.plan(dueMs, nowMs)
-    return false
   }
 
   /** quiche says that the connection is over. */

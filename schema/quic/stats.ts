@@ -30,14 +30,3 @@ export function readStats(
     requestsOpen,
   }
 }
-
-/** Longest that quiche waits for an acknowledgement on paths worth draining for, ms. */
-export const IN_FLIGHT_MS_MAX = 1_500
-
-/**
- * Whether packets are not acknowledged yet. quiche shows that only by its timer, which then is the one
- * for lost packets rather than for idleness.
- */
-export function isInFlight(native: Native): boolean {
-  return (native.timeout() ?? Infinity) < IN_FLIGHT_MS_MAX
-}

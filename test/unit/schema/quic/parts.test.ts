@@ -1,7 +1,7 @@
 /** The transport's small pure parts. */
 import * as fc from 'fast-check'
 import t from 'tap'
-import { ACK_DELAY_MS, AckPolicy } from '../../../../schema/quic/ack-policy.ts'
+import { AckPolicy } from '../../../../schema/quic/ack-policy.ts'
 import { formatAddress, parseAddress } from '../../../../schema/quic/address.ts'
 import { describeEnd, type EndOfConnection } from '../../../../schema/quic/close-reason.ts'
 import { interfaceDatagramBytes, isThisMachine } from '../../../../schema/quic/datagram-size.ts'
@@ -65,7 +65,7 @@ t.test('no flipped bit of a token goes unnoticed, and no garbage passes', async 
   )
 })
 
-t.test('datagrams of a run are acknowledged together', async (t) => {
+t.test('a lone datagram is acknowledged at once, a run of them together', async (t) => {
   const acks = new AckPolicy()
   acks.received()
   t.equal(acks.mayWait(), true, 'the turn that brought it looks once more')
@@ -81,25 +81,6 @@ t.test('datagrams of a run are acknowledged together', async (t) => {
   for (let n = 0; n < 65; n++) acks.received()
   t.equal(acks.mayWait(), false, 'nor for too many')
 })
-
-t.test(
-  'an acknowledgement of few datagrams waits a little for company, of many never',
-  async (t) => {
-    const acks = new AckPolicy()
-    t.equal(acks.mayDelay(0), false, 'nothing to acknowledge')
-    acks.received()
-    t.equal(acks.mayDelay(100), true)
-    t.equal(acks.dueMs, 100 + ACK_DELAY_MS)
-    acks.received()
-    t.equal(acks.mayDelay(100 + ACK_DELAY_MS - 1), true, 'counted from the first')
-    t.equal(acks.mayDelay(100 + ACK_DELAY_MS), false)
-    acks.sent()
-    t.equal(acks.dueMs, Infinity)
-    t.equal(acks.mayDelay(200), false)
-    for (let n = 0; n < 3; n++) acks.received()
-    t.equal(acks.mayDelay(200), false)
-  },
-)
 
 t.test('a peer is given up after a hint, a question and another hint', async (t) => {
   const rtt = (): number => 1
