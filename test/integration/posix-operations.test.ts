@@ -180,7 +180,10 @@ t.test('operations do what they do on a local disk', { skip }, async (t) => {
   const cluster = startCluster(t, '--chunkservers', '1', '--racks', '1', '--replicas', '1')
   const at = foldersOf(t, cluster)
 
-  await t.test('kinds, modes, owners, links', async (t) => sameOnBoth(t, at('nodes'), NODES, 45))
+  const notRoot = process.getuid?.() === 0 ? false : 'only root can give files away'
+  await t.test('kinds, modes, owners, links', { skip: notRoot }, async (t) =>
+    sameOnBoth(t, at('nodes'), NODES, 45),
+  )
   await t.test('open files, maps, holes, names, times', async (t) =>
     sameOnBoth(t, at('files'), FILES, 48),
   )

@@ -53,7 +53,10 @@ export class ModelFileSystem implements FileSystem {
   readonly #open = new Map<Handle, OpenFile>()
   #lastInode = 0
   #lastHandle = 0
-  readonly #root = this.#node(constants.S_IFDIR | 0o755, { uid: 0, gid: 0 })
+  readonly #root = this.#node(constants.S_IFDIR | 0o755, {
+    uid: process.geteuid?.() ?? 0,
+    gid: process.getegid?.() ?? 0,
+  })
 
   get openFiles(): number {
     return this.#open.size
