@@ -151,10 +151,19 @@ interface Addon extends Signals {
 const operationsMax = 35
 
 /**
- * Where things stand in the addon's `fuse_thread_locals_t` (fuse-native.c 2.2.6, 64-bit machines),
- * bytes. Checked on each use against what the addon passes as an argument.
+ * Where things stand in the addon's `fuse_thread_locals_t`, the memory of a {@link Request} (fuse-native.c
+ * 2.2.6, 64-bit machines), bytes. Whoever reads there checks what is found against what is known
+ * otherwise: `fileInfo` points to libfuse's `struct fuse_file_info`, `mount` to the memory of the mount,
+ * `own` to this memory itself.
  */
-const layout = { opcode: 8, accessTime: 104, modificationTime: 112 } as const
+export const layout = {
+  opcode: 8,
+  fileInfo: 48,
+  accessTime: 104,
+  modificationTime: 112,
+  mount: 192,
+  own: 232,
+} as const
 
 let loaded: Addon | undefined
 

@@ -13,14 +13,10 @@
  */
 import { constants } from 'node:fs'
 import type { Owner } from '../vfs/api.ts'
-import type { NativeMount, Request } from './binding.ts'
+import { layout, type NativeMount, type Request } from './binding.ts'
 import { openMemory, type ProcessMemory } from './process-memory.ts'
 import { libfuseAddress } from './single-times.ts'
 
-/** Offsets in the addon's memory of a thread (fuse-native.c 2.2.6, 64-bit machines), bytes. */
-const locals = { mount: 192, own: 232 } as const
-/** Offset of the pointer to the `struct fuse_file_info` there, whose first word are the flags, bytes. */
-const fileInfo = 48
 /** Offset of the first thread's pthread_t in the addon's memory of a mount, bytes. */
 const firstThread = 8
 /** Offsets in libfuse 2.9's `struct fuse_context`, bytes. */
@@ -64,29 +60,31 @@ export class Callers {
     const address = this.#contexts.get(request) ?? this.#find(memory, request)
     if (address === undefined) return undefined
     const found = memory.read(address, context.bytes)
-    if (!this.#isContext(found, request.readBigUInt64LE(locals.mount))) return undefined
+    if (!this.#isContext(found, request.readBigUInt64LE(layout.mount))) return undefined
     this.#contexts.set(request, address)
     return { uid: found.readUInt32LE(context.uid), gid: found.readUInt32LE(context.gid) }
   }
 
   /** The flags of open(2) that a request to create has; none when they cannot be found out. */
   openFlags(request: Request): number {
-    const address = addressIn(request, fileInfo)
+    const address = addressIn(request, layout.fileInfo)
     if (this.#memory === undefined || address === undefined) return 0
+    // They are the first word of what it points to.
     const word = this.#memory.read(address, 4)
     const flags = word.length === 4 ? word.readInt32LE() : 0
     return (flags & constants.O_CREAT) === 0 ? 0 : flags
   }
 
   #find(memory: ProcessMemory, request: Request): number | undefined {
-    const own = request.readBigUInt64LE(locals.own)
-    const mount = request.readBigUInt64LE(locals.mount)
-    if (!isAt(memory, own, request)) return undefined
-    if (this.#mount === undefined || !isAt(memory, mount, this.#mount.thread)) return undefined
+    const own = addressIn(request, layout.own)
+    const mount = addressIn(request, layout.mount)
+    if (own === undefined || !isAt(memory, own, request)) return undefined
+    if (mount === undefined || this.#mount === undefined) return undefined
+    if (!isAt(memory, mount, this.#mount.thread)) return undefined
     const first = Number(this.#mount.thread.readBigUInt64LE(firstThread))
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const thread = threadWith(memory, first, own)
-      const found = thread && this.#contextIn(memory, thread, mount)
+      const found = thread && this.#contextIn(memory, thread, BigInt(mount))
       if (found !== undefined) return found
     }
     return undefined
@@ -123,9 +121,9 @@ interface ThreadValues {
 }
 
 /** The thread that keeps `value`, from one thread on through the list of all. */
-function threadWith(memory: ProcessMemory, first: number, value: bigint): ThreadValues | undefined {
+function threadWith(memory: ProcessMemory, first: number, value: number): ThreadValues | undefined {
   const wanted = Buffer.alloc(8)
-  wanted.writeBigUInt64LE(value)
+  wanted.writeBigUInt64LE(BigInt(value))
   let thread = first
   for (let count = 0; count < THREADS_MAX; count++) {
     const bytes = memory.read(thread, pthread.bytes)
@@ -146,7 +144,6 @@ function addressIn(bytes: Buffer, offset: number): number | undefined {
   return value >= 65_536n && value < 1n << 47n ? Number(value) : undefined
 }
 
-function isAt(memory: ProcessMemory, address: bigint, expected: Buffer): boolean {
-  if (address < 65_536n || address >= 1n << 47n) return false
-  return memory.read(Number(address), expected.length).equals(expected)
+function isAt(memory: ProcessMemory, address: number, expected: Buffer): boolean {
+  return memory.read(address, expected.length).equals(expected)
 }

@@ -15,7 +15,7 @@ import { constants } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { FileSystem, Handle, Stat } from '../vfs/api.ts'
-import type { NativeMount, Request } from './binding.ts'
+import { layout, type NativeMount, type Request } from './binding.ts'
 import { openMemory, type ProcessMemory } from './process-memory.ts'
 import { libfuseAddress } from './single-times.ts'
 
@@ -28,8 +28,8 @@ const PAGES_KEPT_MAX = 16_384
 
 /** Offsets of the periods in libfuse's `struct fuse`, bytes; each a double, in seconds. */
 const periods = { names: 160, attributes: 176 } as const
-/** Offset of the pointer to the `struct fuse_file_info` in the addon's memory of a request, bytes. */
-const fileInfo = { pointer: 48, flags: 0, bits: 20, bytes: 32 } as const
+/** Offsets in libfuse's `struct fuse_file_info`, bytes. */
+const fileInfo = { flags: 0, bits: 20, bytes: 32 } as const
 const keepCacheBit = 2
 
 type CachedSystem = Pick<FileSystem, 'soleUse' | 'identity'>
@@ -154,7 +154,7 @@ export class KernelCache {
 
   #keepPages(request: Request, flags: number): void {
     const memory = this.#memory
-    const address = Number(request.readBigUInt64LE(fileInfo.pointer))
+    const address = Number(request.readBigUInt64LE(layout.fileInfo))
     if (memory === undefined || address === 0) return
     const info = memory.read(address, fileInfo.bytes)
     if (info.length !== fileInfo.bytes || info.readInt32LE(fileInfo.flags) !== flags) return
