@@ -60,11 +60,18 @@ const REPAIR = space('y')
 
 const TWO_32 = 0x1_0000_0000
 
+function writeU64(key: Buffer, id: number, at: number): void {
+  key.writeUInt32BE(Math.floor(id / TWO_32), at)
+  key.writeUInt32BE(id % TWO_32, at + 4)
+}
+
+const readU64 = (key: Buffer, at: number): number =>
+  key.readUInt32BE(at) * TWO_32 + key.readUInt32BE(at + 4)
+
 function u64(kind: number, id: number, tailBytes = 0): Buffer {
   const key = Buffer.allocUnsafe(9 + tailBytes)
   key.writeUInt8(kind, 0)
-  key.writeUInt32BE(Math.floor(id / TWO_32), 1)
-  key.writeUInt32BE(id % TWO_32, 5)
+  writeU64(key, id, 1)
   return key
 }
 
@@ -79,8 +86,7 @@ function u32u64(kind: number, first: number, second: number): Buffer {
   const key = Buffer.allocUnsafe(13)
   key.writeUInt8(kind, 0)
   key.writeUInt32BE(first, 1)
-  key.writeUInt32BE(Math.floor(second / TWO_32), 5)
-  key.writeUInt32BE(second % TWO_32, 9)
+  writeU64(key, second, 5)
   return key
 }
 
@@ -117,8 +123,7 @@ export const keys = {
   sequence: (name: string): Buffer => bytes(SEQUENCE, Buffer.from(name)),
   reply(session: number, operation: number): Buffer {
     const key = u64(REPLY, session, 8)
-    key.writeUInt32BE(Math.floor(operation / TWO_32), 9)
-    key.writeUInt32BE(operation % TWO_32, 13)
+    writeU64(key, operation, 9)
     return key
   },
   session: (session: number): Buffer => u64(SESSION, session),
@@ -136,8 +141,7 @@ export const keys = {
     const key = Buffer.allocUnsafe(10)
     key.writeUInt8(REPAIR, 0)
     key.writeUInt8(replicasLeft, 1)
-    key.writeUInt32BE(Math.floor(chunk / TWO_32), 2)
-    key.writeUInt32BE(chunk % TWO_32, 6)
+    writeU64(key, chunk, 2)
     return key
   },
 } as const
@@ -179,13 +183,13 @@ export const ranges = {
 /** The numbers inside keys, for scans. */
 export const parts = {
   /** The id of a key that is a kind and a u64. */
-  id: (key: Buffer): number => key.readUInt32BE(1) * TWO_32 + key.readUInt32BE(5),
+  id: (key: Buffer): number => readU64(key, 1),
   windowIndex: (key: Buffer): number => key.readUInt32BE(9),
   token: (key: Buffer): Buffer => key.subarray(9, 9 + limits.tokenBytes),
-  operation: (key: Buffer): number => key.readUInt32BE(9) * TWO_32 + key.readUInt32BE(13),
+  operation: (key: Buffer): number => readU64(key, 9),
   /** The chunk of a key that is a kind, a u32 server and a u64 chunk. */
-  serversChunk: (key: Buffer): number => key.readUInt32BE(5) * TWO_32 + key.readUInt32BE(9),
+  serversChunk: (key: Buffer): number => readU64(key, 5),
   /** The chunk of a key that is a kind, a byte and a u64 chunk. */
-  repairsChunk: (key: Buffer): number => key.readUInt32BE(2) * TWO_32 + key.readUInt32BE(6),
+  repairsChunk: (key: Buffer): number => readU64(key, 2),
   counterName: (key: Buffer): string => key.toString('utf8', 1),
 } as const
