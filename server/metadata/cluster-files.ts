@@ -12,7 +12,7 @@
  *   db/                                        the store
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DfsError } from '../../schema/wire/status.ts'
 import { limits } from '../../schema/wire/limits.ts'
@@ -24,6 +24,7 @@ import {
   issueCertificate,
   type Authority,
 } from '../identity/certificates.ts'
+import { writeDurably } from './durable-file.ts'
 import { refuse } from './input.ts'
 import { ADMIN_NAME, METADATA_NAME } from './peer-names.ts'
 import type { ClusterPolicy } from './services.ts'
@@ -182,25 +183,6 @@ export async function writeIdentity(directory: string, identity: TlsIdentity): P
   await mkdir(directory, { recursive: true, mode: 0o700 })
   await writeDurably(join(directory, 'certificate.pem'), identity.certificatePem)
   await writeDurably(join(directory, 'private-key.pem'), identity.privateKeyPem)
-}
-
-/** All of the text or none of it, also after a power cut. Readable by the owner only. */
-export async function writeDurably(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`
-  const file = await open(temporary, 'w', 0o600)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, path)
-  const directory = await open(dirname(path), 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
-  }
 }
 
 async function readText(path: string, missing: string): Promise<string> {

@@ -15,6 +15,7 @@ import { open, rename, rm, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { invariant } from '../../../schema/wire/invariant.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
+import { syncFolder } from '../durable-file.ts'
 import type { Entry } from '../../store/ordered-store.ts'
 import { COUNTS_BYTES, countsOf, FRAME_BYTES_MAX, recordsOf, type RecordCounts } from './frames.ts'
 
@@ -85,16 +86,6 @@ async function readThrough(path: string): Promise<RecordCounts> {
     return reader.counts
   } finally {
     await reader.close()
-  }
-}
-
-/** Makes what was renamed in a folder durable. */
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
   }
 }
 

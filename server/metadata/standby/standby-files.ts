@@ -4,13 +4,14 @@
  */
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { methods } from '../../../schema/methods.ts'
 import type { Peer, PeerOptions } from '../../../schema/quic/api.ts'
 import type { Log } from '../../../schema/rpc/api.ts'
 import { parseCredential } from '../../../schema/wire/credential.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
-import { clusterPaths, issue, writeDurably, writeIdentity, writePolicy } from '../cluster-files.ts'
+import { syncFolder, writeDurably } from '../durable-file.ts'
+import { clusterPaths, issue, writeIdentity, writePolicy } from '../cluster-files.ts'
 import { ADMIN_NAME, METADATA_NAME, standbyName } from '../peer-names.ts'
 
 const CLAIM_BYTES = 32
@@ -93,13 +94,4 @@ export async function takeCopy(dir: string): Promise<void> {
   await rename(copying, ready)
   await syncFolder(dir)
   await finishCopy(dir)
-}
-
-async function syncFolder(dir: string): Promise<void> {
-  const folder = await open(dir, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }
