@@ -163,22 +163,27 @@ export class Purger {
       for (;;) {
         const step = steps.pop()
         if (this.#stopped) return
-        if (step !== undefined) await this.#purge(step)
-        else if (large.length > 0) await this.#purgeLarge(large.splice(0, CONTENTS_PER_STEP))
-        else return
+        if (step !== undefined) await this.#purge(step, (some) => this.#purgeSmall(some))
+        else if (large.length > 0) {
+          const some = large.splice(0, CONTENTS_PER_STEP)
+          await this.#purge(some, (those) => this.#purgeLarge(those))
+        } else return
       }
     }
     await Promise.all(Array.from({ length: STEPS_AT_ONCE }, worker))
   }
 
-  async #purge(contents: readonly Content[]): Promise<void> {
+  /** Takes contents apart together; when one is damaged, each by itself, so that it keeps no others. */
+  async #purge(
+    contents: readonly Content[],
+    work: (some: readonly Content[]) => Promise<void>,
+  ): Promise<void> {
     try {
-      await this.#purgeSmall(contents)
+      await work(contents)
     } catch (error) {
       if (!(error instanceof DfsError)) throw error
-      // One that is damaged must not keep the others.
       for (const content of contents) {
-        await this.#attempt(`purge content ${content[0]}`, () => this.#purgeSmall([content]))
+        await this.#attempt(`purge content ${content[0]}`, () => work([content]))
       }
     }
   }
@@ -204,20 +209,9 @@ export class Purger {
   }
 
   async #purgeLarge(contents: readonly Content[]): Promise<void> {
-    const ids = contents.map(([id]) => id)
-    try {
-      await this.#database.settle()
-      await this.#purgeTogether(ids)
-    } catch (error) {
-      if (!(error instanceof DfsError)) throw error
-      for (const content of ids) {
-        await this.#attempt(`purge content ${content}`, () => this.#purgeTogether([content]))
-      }
-    }
-  }
-
-  async #purgeTogether(contents: readonly number[]): Promise<void> {
-    for (let left = contents; left.length > 0 && !this.#stopped;) left = await this.#step(left)
+    await this.#database.settle()
+    let left = contents.map(([id]) => id)
+    while (left.length > 0 && !this.#stopped) left = await this.#step(left)
   }
 
   /** Takes some windows apart; returns the contents that have more. */
