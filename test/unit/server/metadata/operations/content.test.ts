@@ -3,8 +3,7 @@
  * names any more.
  */
 import t from 'tap'
-import type { Extent } from '../../../../../schema/generated/common.ts'
-import type { CommitRequest, NewChunk } from '../../../../../schema/generated/metadata.ts'
+import type { NewChunk } from '../../../../../schema/generated/metadata.ts'
 import type { HeartbeatRequest } from '../../../../../schema/generated/cluster.ts'
 import {
   inlineDigest,
@@ -25,6 +24,7 @@ import { reportChunk } from '../../../../../server/metadata/operations/report-ch
 import { unlink } from '../../../../../server/metadata/operations/unlink.ts'
 import { counterNames } from '../../../../../server/metadata/store/counters.ts'
 import { TICKET_LIFE_MS } from '../../../../../server/metadata/ticket-keys.ts'
+import { commitOf, extent, type Change } from '../../../../support/commits.ts'
 import { attributes, NO_BYTES, TestMetadata, token } from '../../../../support/metadata.ts'
 import { checkStore } from '../../../../support/metadata-check.ts'
 
@@ -34,42 +34,7 @@ const { user, session } = await metadata.user('ann')
 const { root } = user
 const WINDOW = limits.chunkBytesMax
 
-const extent = (chunk: number, offset: number, length: number, chunkOffset = 0): Extent => ({
-  chunk,
-  offset,
-  length,
-  chunkOffset,
-})
-
-interface Change {
-  size: number
-  version: number
-  windows?: { index: number; extents: Extent[]; after?: Extent[]; patch?: Uint8Array }[]
-  chunks?: NewChunk[]
-  truncateTo?: number
-  more?: Partial<CommitRequest>
-}
-
-function request(inode: number, change: Change): Omit<CommitRequest, 'operation'> {
-  const { size, version, windows = [], chunks = [], truncateTo, more } = change
-  return {
-    inode,
-    attributes: attributes(1, { size, version }),
-    truncates: truncateTo !== undefined,
-    truncateTo: truncateTo ?? 0,
-    windows: windows.map(({ index, extents, after, patch = NO_BYTES }) => ({
-      index,
-      extents,
-      digest: windowDigest(after ?? extents, patch),
-      patch,
-    })),
-    chunks,
-    inline: NO_BYTES,
-    ...more,
-  }
-}
-
-const put = (inode: number, change: Change) => session.mutate(commit, request(inode, change))
+const put = (inode: number, change: Change) => session.mutate(commit, commitOf(inode, change))
 const windowsOf = (inode: number, first = 0, count = 64) =>
   session.query(readWindows, { inode, first, count })
 const counter = (name: string): number => services.database.counters.get(name)

@@ -3,48 +3,17 @@
  * how they go.
  */
 import t from 'tap'
-import type { Extent } from '../../../../../schema/generated/common.ts'
-import type { NewChunk } from '../../../../../schema/generated/metadata.ts'
-import { windowDigest } from '../../../../../schema/wire/content.ts'
 import { commit } from '../../../../../server/metadata/operations/commit.ts'
 import { readWindows } from '../../../../../server/metadata/operations/read-windows.ts'
-import { attributes, NO_BYTES, TestMetadata } from '../../../../support/metadata.ts'
+import { commitOf, extent, type Change } from '../../../../support/commits.ts'
+import { NO_BYTES, TestMetadata } from '../../../../support/metadata.ts'
 import { checkStore } from '../../../../support/metadata-check.ts'
 
 const metadata = await TestMetadata.open(t)
 const { user, session } = await metadata.user('ann')
 const { root } = user
 
-const extent = (chunk: number, offset: number, length: number): Extent => ({
-  chunk,
-  offset,
-  length,
-  chunkOffset: 0,
-})
-
-interface Change {
-  size: number
-  version: number
-  windows?: { index: number; extents: Extent[]; after?: Extent[]; patch?: Uint8Array }[]
-  chunks?: NewChunk[]
-  truncateTo?: number
-}
-
-const put = (inode: number, { size, version, windows = [], chunks = [], truncateTo }: Change) =>
-  session.mutate(commit, {
-    inode,
-    attributes: attributes(1, { size, version }),
-    truncates: truncateTo !== undefined,
-    truncateTo: truncateTo ?? 0,
-    windows: windows.map(({ index, extents, after, patch = NO_BYTES }) => ({
-      index,
-      extents,
-      digest: windowDigest(after ?? extents, patch),
-      patch,
-    })),
-    chunks,
-    inline: NO_BYTES,
-  })
+const put = (inode: number, change: Change) => session.mutate(commit, commitOf(inode, change))
 
 t.test(
   'a patch replaces the one before, counts for the quota, and goes with its window',
