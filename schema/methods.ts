@@ -139,6 +139,11 @@ export const methods = {
   grantLease: method(81, 'grantLease', meta.GrantLeaseRequest, meta.Empty),
   inodeNumbers: method(82, 'inodeNumbers', meta.InodeNumbersRequest, meta.InodeNumbersResponse),
   birth: method(83, 'birth', meta.BirthRequest, meta.InodeResponse, logged),
+  changeNames: method(86, 'changeNames', meta.ChangeNamesRequest, meta.ChangeNamesResponse, {
+    ...logged,
+    requestBytesMax: LARGE,
+    responseBytesMax: LARGE,
+  }),
   /** The session is over; its holds, its answers and its lease go. */
   endSession: method(84, 'endSession', meta.Empty, meta.Empty),
 

@@ -39,6 +39,7 @@ export interface Signals {
   fuse_native_signal_write(request: Request, code: number, n: number, memory: ArrayBuffer): void
   fuse_native_signal_flush: Signal
   fuse_native_signal_fsync: Signal
+  fuse_native_signal_fsyncdir: Signal
   fuse_native_signal_release: Signal
   fuse_native_signal_truncate: Signal
   fuse_native_signal_ftruncate: Signal
@@ -94,6 +95,7 @@ export interface Handlers {
   write: TransferHandler
   flush: HandleHandler
   fsync(request: Request, opcode: number, path: string, datasync: number, handle: number): void
+  fsyncdir(request: Request, opcode: number, path: string, datasync: number, handle: number): void
   release: HandleHandler
   truncate(request: Request, opcode: number, path: string, low: Low, high: High): void
   ftruncate(

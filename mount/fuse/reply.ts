@@ -191,6 +191,7 @@ export class Requests {
     switch (operation) {
       case 'flush':
       case 'fsync':
+      case 'fsyncdir':
       case 'release':
       case 'write':
       case 'truncate':

@@ -80,6 +80,8 @@ export interface FileSystem {
   truncateHandle(handle: Handle, size: number): Promise<void>
   /** Makes the file durable and visible to others; throws what went wrong since the last one. */
   fsync(handle: Handle): Promise<void>
+  /** Makes all changes of names durable; throws which of them was answered and could not be kept. */
+  fsyncDirectory(): Promise<void>
   /** As fsync; called for each close(2) of a descriptor. */
   flush(handle: Handle): Promise<void>
   /** The handle is gone after this, whatever it throws. */

@@ -2,6 +2,8 @@
  * The end of a file system: everything that is open is saved, as long as that gets anywhere.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from '../../schema/rpc/api.ts'
+import type { NameJournal } from './name-journal.ts'
 import type { OpenFiles } from './open-files.ts'
 
 /** How long closing waits for open files to be saved, in all and while nothing gets saved. */
@@ -29,4 +31,15 @@ export async function saveAll(files: OpenFiles): Promise<void> {
     await Promise.race([saving, sleep(CLOSE_CHECK_MS)])
   }
   files.logUnsaved()
+}
+
+/** Waits for changes of names to reach the server; logs how many may not have. */
+export async function settleNames(journal: NameJournal, log: Log): Promise<void> {
+  const timeout = new AbortController()
+  const late = sleep(CLOSE_STALLED_MS, undefined, { signal: timeout.signal }).catch(() => undefined)
+  await Promise.race([journal.settle(), late])
+  timeout.abort()
+  if (journal.idle) return
+  const changes = journal.length
+  log.error({ changes }, 'closing with changes of names that the server has not confirmed')
 }

@@ -9,10 +9,11 @@ import type { BlockFetcher } from './block-fetcher.ts'
 import type { ChunkLocations } from './chunk-locations.ts'
 import type { InodeVerifier } from './inode-verifier.ts'
 import type { LeasedTree } from './leased-tree.ts'
+import type { NameJournal } from './name-journal.ts'
 import type { WriteBudget } from './write-budget.ts'
 
 export interface Context {
-  /** Gives no inode on without a mark that is older than it can be. */
+  /** Gives no inode on without a mark that is older than it can be; asks nothing before what is held back. */
   readonly session: MetadataSession
   readonly freshness: Pick<FreshSession, 'requireTree' | 'changed' | 'removed' | 'close'>
   readonly chunks: ChunkClient
@@ -22,6 +23,7 @@ export interface Context {
   readonly fetcher: BlockFetcher
   readonly locations: ChunkLocations
   readonly leased: LeasedTree
+  readonly journal: NameJournal
   readonly budget: WriteBudget
   /** How often data that could be read may have been given up because it could not be saved. */
   readonly givenUp: { count: number }

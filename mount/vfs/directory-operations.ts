@@ -11,6 +11,7 @@ import type { Owner } from './api.ts'
 import { openedInline } from './committed-content.ts'
 import type { Context } from './context.ts'
 import type { Dentry } from './dentry-cache.ts'
+import type { DeferredNames } from './deferred-names.ts'
 import { ABSENT } from './leased-tree.ts'
 import { madeIn } from './made-in.ts'
 import { digestOf, EMPTY_CONTENT_DIGEST } from './manifest.ts'
@@ -43,12 +44,25 @@ export class DirectoryOperations {
   readonly #tree: Tree
   readonly #files: OpenFiles
   readonly #unborn: UnbornFiles
+  readonly #deferred: DeferredNames
 
-  constructor(context: Context, tree: Tree, files: OpenFiles, unborn: UnbornFiles) {
+  constructor(
+    context: Context,
+    tree: Tree,
+    files: OpenFiles,
+    unborn: UnbornFiles,
+    deferred: DeferredNames,
+  ) {
     this.#context = context
     this.#tree = tree
     this.#files = files
     this.#unborn = unborn
+    this.#deferred = deferred
+  }
+
+  async mkdir(path: string, mode: number, owner: Owner): Promise<void> {
+    if (await this.#deferred.mkdir(path, { mode, owner })) return
+    await this.create(path, { kind: KIND.directory, mode, owner })
   }
 
   /** Makes an inode under a new name. With `hold` the session holds it. */
@@ -137,6 +151,7 @@ export class DirectoryOperations {
 
   /** unlink, or rmdir with `directory`. */
   async remove(path: string, directory: boolean): Promise<void> {
+    if (await this.#deferred.remove(path, directory)) return
     const { session, verifier, leased, freshness } = this.#context
     await this.#unborn.settle()
     const { named, ...parent } = await this.#named(path)
@@ -165,6 +180,7 @@ export class DirectoryOperations {
   }
 
   async rename(from: string, to: string): Promise<void> {
+    if (await this.#deferred.rename(from, to)) return
     await this.#unborn.settle()
     for (let conflicts = 0; ; conflicts++) {
       const [source, target] = await both(this.#source(from), this.#named(to))

@@ -23,11 +23,12 @@ import type {
 import type { AttributeChange } from './attribute-changes.ts'
 import { BlockCache } from './block-cache.ts'
 import { BlockFetcher } from './block-fetcher.ts'
-import { saveAll } from './closing.ts'
+import { saveAll, settleNames } from './closing.ts'
 import { ChunkLocations } from './chunk-locations.ts'
 import { Compactor } from './compaction.ts'
 import type { Context } from './context.ts'
 import { DentryCache } from './dentry-cache.ts'
+import { DeferredNames } from './deferred-names.ts'
 import { DirectoryOperations, isBelow } from './directory-operations.ts'
 import { InodeChanges } from './inode-changes.ts'
 import { InodeNumbers } from './inode-numbers.ts'
@@ -36,6 +37,8 @@ import { LeasedTree } from './leased-tree.ts'
 import { Listings } from './listings.ts'
 import { OpenFiles, type OpenHandle } from './open-files.ts'
 import { KIND, kindOfMode, statOf } from './stat.ts'
+import { NameJournal } from './name-journal.ts'
+import { OrderedSession } from './ordered-session.ts'
 import { Tree, type Found } from './tree.ts'
 import { UnbornFiles } from './unborn-files.ts'
 import { DIRTY_BYTES_MAX, WriteBudget } from './write-budget.ts'
@@ -84,10 +87,13 @@ class SealedFileSystem implements FileSystem {
 
   constructor({ client, log, cacheBytes, readOnly }: FileSystemOptions, session: FreshSession) {
     const { chunks } = client
+    const leased = new LeasedTree(session.lease)
+    const givenUp = { count: 0 }
     const verifier = new InodeVerifier(log, (inode) => session.condemned(inode))
     const cache = new BlockCache(cacheBytes ?? CACHE_BYTES_DEFAULT)
+    const journal = new NameJournal({ session, leased, verifier, givenUp, log })
     this.#context = {
-      session,
+      session: new OrderedSession(session, journal),
       freshness: session,
       chunks,
       log,
@@ -95,9 +101,10 @@ class SealedFileSystem implements FileSystem {
       cache,
       fetcher: new BlockFetcher(chunks, cache, log),
       locations: new ChunkLocations(),
-      leased: new LeasedTree(session.lease),
+      leased,
+      journal,
       budget: new WriteBudget(DIRTY_BYTES_MAX),
-      givenUp: { count: 0 },
+      givenUp,
     }
     this.#readOnly = readOnly ?? false
     this.#tree = new Tree(this.#context, new DentryCache(), {
@@ -108,11 +115,13 @@ class SealedFileSystem implements FileSystem {
     const numbers = new InodeNumbers(session, log)
     this.#unborn = new UnbornFiles(this.#context, this.#tree, numbers)
     session.lease.onRecall(async () => {
-      await Promise.all([this.#unborn.settle(), session.tellHolds(), this.#yielding()])
+      const settled = this.#unborn.settle().then(() => journal.settle())
+      await Promise.all([settled, session.tellHolds(), this.#yielding()])
     })
     this.#files = new OpenFiles(this.#context, this.#compactor, this.#unborn)
     const parts = [this.#context, this.#tree, this.#files, this.#unborn] as const
-    this.#directories = new DirectoryOperations(...parts)
+    const deferred = new DeferredNames(this.#context, this.#tree, this.#files, numbers)
+    this.#directories = new DirectoryOperations(...parts, deferred)
     this.#listings = new Listings(...parts)
     this.#changes = new InodeChanges(...parts)
     this.#saving = setInterval(() => {
@@ -216,6 +225,13 @@ class SealedFileSystem implements FileSystem {
 
   async fsync(handle: Handle): Promise<void> {
     await this.#files.save(this.#files.get(handle))
+    await this.fsyncDirectory()
+  }
+
+  async fsyncDirectory(): Promise<void> {
+    const { journal } = this.#context
+    await journal.settle()
+    journal.report()
   }
 
   async flush(handle: Handle): Promise<void> {
@@ -237,7 +253,7 @@ class SealedFileSystem implements FileSystem {
 
   async mkdir(path: string, mode: number, owner: Owner): Promise<void> {
     this.#refuseReadOnly()
-    await this.#directories.create(path, { kind: KIND.directory, mode, owner })
+    await this.#directories.mkdir(path, mode, owner)
   }
 
   async mknod(path: string, mode: number, rdev: number, owner: Owner): Promise<void> {
@@ -325,6 +341,7 @@ class SealedFileSystem implements FileSystem {
     clearInterval(this.#saving)
     this.#compactor.close()
     await saveAll(this.#files)
+    await settleNames(this.#context.journal, this.#context.log)
     this.#files.releaseAll()
     await this.#context.freshness.close()
     this.#context.cache.clear()

@@ -155,6 +155,20 @@ export class LeasedTree {
     this.#changed.set(String(inode.inode), ++this.#now)
   }
 
+  /** As the server has an inode that we changed, without its content: once we change it no more. */
+  learnChanged(asked: Asked, inode: Inode): void {
+    const known = this.#inodes.get(inode.inode)
+    if (known === undefined || !this.#mayLearn(asked, String(inode.inode))) return
+    this.#inodes.set(inode.inode, { ...inode, inline: known.inline })
+  }
+
+  /** What we believed to have changed is not so. */
+  forgetAll(): void {
+    this.#forgetAll()
+    this.#changed.clear()
+    this.#changedFloor = ++this.#now
+  }
+
   /** A file that only this mount knew will never be. */
   forget(directory: number, name: string, inode: number): void {
     this.#forgetName(directory, name)
@@ -164,6 +178,10 @@ export class LeasedTree {
   #enter(term: LeaseTerm): void {
     if (this.#term === term) return
     this.#term = term
+    this.#forgetAll()
+  }
+
+  #forgetAll(): void {
     this.#names.clear()
     this.#inodes.clear()
     this.#listed.clear()

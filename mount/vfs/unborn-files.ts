@@ -8,8 +8,8 @@
  * is lost with the process, as with any file system.
  */
 import type { Attributes, Inode } from '../../schema/generated/common.ts'
+import type { BirthChange } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
-import { NO_XATTRS } from '../../schema/wire/content.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { LeaseTerm } from '../client/lease.ts'
 import { InodeKey } from '../crypto/inode-key.ts'
@@ -17,9 +17,9 @@ import type { Context } from './context.ts'
 import type { InodeNumbers } from './inode-numbers.ts'
 import { ABSENT } from './leased-tree.ts'
 import { madeIn, type NewOwnerAndMode } from './made-in.ts'
-import { EMPTY_CONTENT_DIGEST } from './manifest.ts'
+import { newInode, nowNs } from './new-inode.ts'
 import type { SharedFile } from './shared-file.ts'
-import { KIND, PERMISSION_BITS } from './stat.ts'
+import { KIND } from './stat.ts'
 import type { Found, Tree } from './tree.ts'
 
 const NO_BYTES = new Uint8Array(0)
@@ -45,6 +45,12 @@ export interface BirthContent {
   readonly size: number
   readonly mtime: bigint
   readonly contentDigest: Uint8Array
+}
+
+/** What the server says of a file that was born. */
+interface Born {
+  readonly inode: Inode
+  readonly parent?: Inode | undefined
 }
 
 export class UnbornFiles {
@@ -84,7 +90,7 @@ export class UnbornFiles {
     const key = InodeKey.generate()
     const { token, entry } = directory.key.sealEntry(name, { kind: KIND.file, key })
     const made = madeIn(directory.inode.attributes, KIND.file, from)
-    const found = { inode: newFile(inode, key, made), key }
+    const found = { inode: newInode(inode, key, KIND.file, made), key }
     const file = open(found)
     file.birth = { term: fresh, parent, name, token, entry, atime: 0n, running: undefined }
     file.changedSinceMs = Date.now()
@@ -156,33 +162,63 @@ export class UnbornFiles {
     const started = verifier.start()
     const change = leased.change([[birth.parent, birth.name]], [birth.parent, inode.inode])
     try {
-      const response = await session.mutate(methods.birth, {
+      const { parent, token, entry, atime } = birth
+      const sealed = key.sealAttributes({ ...attributes, ...whole })
+      const answer = await this.#send(file, birth, {
         inode: inode.inode,
-        parent: birth.parent,
-        token: birth.token,
-        entry: birth.entry,
-        attributes: key.sealAttributes({ ...attributes, ...whole }),
+        parent,
+        token,
+        entry,
+        attributes: sealed,
         inline,
         hold: true,
-        // Read when it is sent, at each attempt: the lease may end in good order in between.
-        get lease() {
-          return birth.term.named
-        },
-        atime: birth.atime,
+        atime,
       })
       session.held(inode.inode)
       file.birth = undefined
       this.#files.delete(file)
-      verifier.verify(response.inode, key, started, file.path)
-      file.committed.adopt(response.inode)
-      const { token, entry } = birth
-      const dentry = { token, entry, kind: KIND.file, inode: inode.inode, key }
-      change.name(birth.parent, birth.name, dentry)
-      change.inode(response.inode)
-      change.inode(response.parent)
+      verifier.verify(answer.inode, key, started, file.path)
+      const born = { ...answer.inode, inline }
+      file.committed.adopt(born)
+      change.name(parent, birth.name, { token, entry, kind: KIND.file, inode: inode.inode, key })
+      change.inode(born)
+      change.inode(answer.parent)
     } finally {
       change.end()
     }
+  }
+
+  /** By itself, or behind the changes of names that are held back. */
+  #send(file: SharedFile, { term }: Birth, birth: BirthChange): Promise<Born> {
+    const { session, journal } = this.#context
+    if (journal.idle) {
+      return session.mutate(methods.birth, {
+        ...birth,
+        terse: true,
+        // Read when it is sent, at each attempt: the lease may end in good order in between.
+        get lease() {
+          return term.named
+        },
+      })
+    }
+    const born = new Promise<Born>((resolve, reject) => {
+      const done = (inodes: ReadonlyMap<number, Inode>): void => {
+        const inode = inodes.get(birth.inode)
+        if (inode !== undefined) resolve({ inode, parent: inodes.get(birth.parent) })
+        else
+          reject(new DfsError('notAuthentic', `${file.path}: the answer is not to what was asked`))
+      }
+      journal.append({
+        change: { birth },
+        term,
+        path: file.path,
+        keys: [],
+        done,
+        failed: reject,
+      })
+    })
+    void journal.settle()
+    return born
   }
 
   async #refuseExisting(path: string): Promise<void> {
@@ -206,34 +242,5 @@ export class UnbornFiles {
       ctime: now,
       entryCount: inode.entryCount + 1,
     })
-  }
-}
-
-const nowNs = (): bigint => BigInt(Date.now()) * 1_000_000n
-
-function newFile(inode: number, key: InodeKey, { mode, owner }: NewOwnerAndMode): Inode {
-  const now = nowNs()
-  const attributes = key.sealAttributes({
-    kind: KIND.file,
-    mode: mode & PERMISSION_BITS,
-    uid: owner.uid,
-    gid: owner.gid,
-    rdev: 0,
-    size: 0,
-    mtime: now,
-    version: 1,
-    contentDigest: EMPTY_CONTENT_DIGEST,
-    xattrDigest: NO_XATTRS,
-  })
-  return {
-    inode,
-    attributes,
-    nlink: 1,
-    ctime: now,
-    atime: now,
-    entryCount: 0,
-    directoryCount: 0,
-    allocatedBytes: 0,
-    inline: NO_BYTES,
   }
 }

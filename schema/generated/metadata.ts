@@ -173,6 +173,50 @@ export function getBackupResponse(r: Reader, t: number): BackupResponse {
 
 export const BackupResponse: Codec<BackupResponse> = codec('BackupResponse', putBackupResponse, getBackupResponse)
 
+/** A file or directory that the client made earlier; see BirthRequest. */
+export interface BirthChange {
+  inode: number
+  parent: number
+  token: Uint8Array
+  entry: Uint8Array
+  attributes: Attributes
+  inline: Uint8Array
+  hold: boolean
+  atime: bigint
+}
+
+export function putBirthChange(b: Encoder, v: BirthChange): number {
+  const token = b.bytes(v.token)
+  const entry = b.bytes(v.entry)
+  const attributes = putAttributes(b, v.attributes)
+  const inline = b.bytes(v.inline)
+  b.startObject(8)
+  b.addFieldU64(0, v.inode, 0)
+  b.addFieldU64(1, v.parent, 0)
+  b.addFieldInt8(6, v.hold ? 1 : 0, 0)
+  b.addFieldInt64(7, v.atime, 0n)
+  b.addFieldOffset(2, token, 0)
+  b.addFieldOffset(3, entry, 0)
+  b.addFieldOffset(4, attributes, 0)
+  b.addFieldOffset(5, inline, 0)
+  return b.endObject()
+}
+
+export function getBirthChange(r: Reader, t: number): BirthChange {
+  return {
+    inode: r.u64Field(t, 0),
+    parent: r.u64Field(t, 1),
+    token: r.byteVector(r.field(t, 2)),
+    entry: r.byteVector(r.field(t, 3)),
+    attributes: r.required(r.field(t, 4), getAttributes),
+    inline: r.byteVector(r.field(t, 5)),
+    hold: r.boolField(t, 6),
+    atime: r.i64Field(t, 7),
+  }
+}
+
+export const BirthChange: Codec<BirthChange> = codec('BirthChange', putBirthChange, getBirthChange)
+
 /**
  * As create, of a regular file that the client made earlier and held back: under a number of its own,
  * with the content that it has by now.
@@ -194,6 +238,8 @@ export interface BirthRequest {
   lease: number
   /** Nanoseconds; 0 for now. */
   atime: bigint
+  /** The answer need not repeat `inline`. */
+  terse: boolean
 }
 
 export function putBirthRequest(b: Encoder, v: BirthRequest): number {
@@ -202,12 +248,13 @@ export function putBirthRequest(b: Encoder, v: BirthRequest): number {
   const entry = b.bytes(v.entry)
   const attributes = putAttributes(b, v.attributes)
   const inline = b.bytes(v.inline)
-  b.startObject(10)
+  b.startObject(11)
   b.addFieldU64(1, v.inode, 0)
   b.addFieldU64(2, v.parent, 0)
   b.addFieldInt8(7, v.hold ? 1 : 0, 0)
   b.addFieldU64(8, v.lease, 0)
   b.addFieldInt64(9, v.atime, 0n)
+  b.addFieldInt8(10, v.terse ? 1 : 0, 0)
   b.addFieldOffset(0, operation, 0)
   b.addFieldOffset(3, token, 0)
   b.addFieldOffset(4, entry, 0)
@@ -228,6 +275,7 @@ export function getBirthRequest(r: Reader, t: number): BirthRequest {
     hold: r.boolField(t, 7),
     lease: r.u64Field(t, 8),
     atime: r.i64Field(t, 9),
+    terse: r.boolField(t, 10),
   }
 }
 
@@ -273,6 +321,56 @@ export function getChallengeResponse(r: Reader, t: number): ChallengeResponse {
 }
 
 export const ChallengeResponse: Codec<ChallengeResponse> = codec('ChallengeResponse', putChallengeResponse, getChallengeResponse)
+
+/**
+ * Changes of names that a client made under the lease, in its order: all of them take effect, or none.
+ * Refused with `versionConflict` when a name means another inode than it must.
+ */
+export interface ChangeNamesRequest {
+  operation: Operation
+  changes: NameChange[]
+}
+
+export function putChangeNamesRequest(b: Encoder, v: ChangeNamesRequest): number {
+  const operation = putOperation(b, v.operation)
+  const changes = b.tables(v.changes, putNameChange)
+  b.startObject(2)
+  b.addFieldOffset(0, operation, 0)
+  b.addFieldOffset(1, changes, 0)
+  return b.endObject()
+}
+
+export function getChangeNamesRequest(r: Reader, t: number): ChangeNamesRequest {
+  return {
+    operation: r.required(r.field(t, 0), getOperation),
+    changes: r.tables(r.field(t, 1), getNameChange),
+  }
+}
+
+export const ChangeNamesRequest: Codec<ChangeNamesRequest> = codec('ChangeNamesRequest', putChangeNamesRequest, getChangeNamesRequest)
+
+/**
+ * The inodes that were changed and still have a name, as they are after all of it; without the content
+ * that came along.
+ */
+export interface ChangeNamesResponse {
+  inodes: Inode[]
+}
+
+export function putChangeNamesResponse(b: Encoder, v: ChangeNamesResponse): number {
+  const inodes = b.tables(v.inodes, putInode)
+  b.startObject(1)
+  b.addFieldOffset(0, inodes, 0)
+  return b.endObject()
+}
+
+export function getChangeNamesResponse(r: Reader, t: number): ChangeNamesResponse {
+  return {
+    inodes: r.tables(r.field(t, 0), getInode),
+  }
+}
+
+export const ChangeNamesResponse: Codec<ChangeNamesResponse> = codec('ChangeNamesResponse', putChangeNamesResponse, getChangeNamesResponse)
 
 export interface ChunkLocation {
   chunk: number
@@ -1015,6 +1113,38 @@ export function getLoginStartResponse(r: Reader, t: number): LoginStartResponse 
 
 export const LoginStartResponse: Codec<LoginStartResponse> = codec('LoginStartResponse', putLoginStartResponse, getLoginStartResponse)
 
+/** Exactly one of the three. */
+export interface NameChange {
+  /** The lease under which the client answered it, as in BirthRequest. */
+  lease: number
+  birth?: BirthChange | undefined
+  unlink?: UnlinkChange | undefined
+  rename?: RenameChange | undefined
+}
+
+export function putNameChange(b: Encoder, v: NameChange): number {
+  const birth = v.birth === undefined ? 0 : putBirthChange(b, v.birth)
+  const unlink = v.unlink === undefined ? 0 : putUnlinkChange(b, v.unlink)
+  const rename = v.rename === undefined ? 0 : putRenameChange(b, v.rename)
+  b.startObject(4)
+  b.addFieldU64(0, v.lease, 0)
+  b.addFieldOffset(1, birth, 0)
+  b.addFieldOffset(2, unlink, 0)
+  b.addFieldOffset(3, rename, 0)
+  return b.endObject()
+}
+
+export function getNameChange(r: Reader, t: number): NameChange {
+  return {
+    lease: r.u64Field(t, 0),
+    birth: r.optional(r.field(t, 1), getBirthChange),
+    unlink: r.optional(r.field(t, 2), getUnlinkChange),
+    rename: r.optional(r.field(t, 3), getRenameChange),
+  }
+}
+
+export const NameChange: Codec<NameChange> = codec('NameChange', putNameChange, getNameChange)
+
 /** A chunk that this commit names for the first time. */
 export interface NewChunk {
   chunk: number
@@ -1658,6 +1788,47 @@ export function getRemoveServerRequest(r: Reader, t: number): RemoveServerReques
 }
 
 export const RemoveServerRequest: Codec<RemoveServerRequest> = codec('RemoveServerRequest', putRemoveServerRequest, getRemoveServerRequest)
+
+/** See RenameRequest. */
+export interface RenameChange {
+  fromParent: number
+  fromToken: Uint8Array
+  toParent: number
+  toToken: Uint8Array
+  entry: Uint8Array
+  inode: number
+  /** The inode that the new name must still mean; 0 for none. */
+  replaced: number
+}
+
+export function putRenameChange(b: Encoder, v: RenameChange): number {
+  const fromToken = b.bytes(v.fromToken)
+  const toToken = b.bytes(v.toToken)
+  const entry = b.bytes(v.entry)
+  b.startObject(7)
+  b.addFieldU64(0, v.fromParent, 0)
+  b.addFieldU64(2, v.toParent, 0)
+  b.addFieldU64(5, v.inode, 0)
+  b.addFieldU64(6, v.replaced, 0)
+  b.addFieldOffset(1, fromToken, 0)
+  b.addFieldOffset(3, toToken, 0)
+  b.addFieldOffset(4, entry, 0)
+  return b.endObject()
+}
+
+export function getRenameChange(r: Reader, t: number): RenameChange {
+  return {
+    fromParent: r.u64Field(t, 0),
+    fromToken: r.byteVector(r.field(t, 1)),
+    toParent: r.u64Field(t, 2),
+    toToken: r.byteVector(r.field(t, 3)),
+    entry: r.byteVector(r.field(t, 4)),
+    inode: r.u64Field(t, 5),
+    replaced: r.u64Field(t, 6),
+  }
+}
+
+export const RenameChange: Codec<RenameChange> = codec('RenameChange', putRenameChange, getRenameChange)
 
 export interface RenameRequest {
   operation: Operation
@@ -2336,6 +2507,36 @@ export function getTreePage(r: Reader, t: number): TreePage {
 }
 
 export const TreePage: Codec<TreePage> = codec('TreePage', putTreePage, getTreePage)
+
+/** See UnlinkRequest. */
+export interface UnlinkChange {
+  parent: number
+  token: Uint8Array
+  directory: boolean
+  /** The inode that the name must still mean. */
+  inode: number
+}
+
+export function putUnlinkChange(b: Encoder, v: UnlinkChange): number {
+  const token = b.bytes(v.token)
+  b.startObject(4)
+  b.addFieldU64(0, v.parent, 0)
+  b.addFieldInt8(2, v.directory ? 1 : 0, 0)
+  b.addFieldU64(3, v.inode, 0)
+  b.addFieldOffset(1, token, 0)
+  return b.endObject()
+}
+
+export function getUnlinkChange(r: Reader, t: number): UnlinkChange {
+  return {
+    parent: r.u64Field(t, 0),
+    token: r.byteVector(r.field(t, 1)),
+    directory: r.boolField(t, 2),
+    inode: r.u64Field(t, 3),
+  }
+}
+
+export const UnlinkChange: Codec<UnlinkChange> = codec('UnlinkChange', putUnlinkChange, getUnlinkChange)
 
 export interface UnlinkRequest {
   operation: Operation

@@ -56,6 +56,8 @@ export const limits = {
    * database never has to; a window's record stays under 400 KB.
    */
   windowExtentsMax: 16_384,
+  /** Changes of names in one request: some milliseconds of the server's time. */
+  nameChangesMax: 64,
   /** Windows named by one commit, or returned by one extents request. */
   windowsPerRequestMax: 64,
   /**

@@ -57,9 +57,9 @@ function run<Q extends { operation: OperationId }, R>(
     const response = await mutation.run(txn, request, caller, services)
     const { method } = mutation
     session.replies?.record(request.operation, method.id, method.response.encode(response), txn)
-    const held = mutation.held?.(request, response)
+    const held = mutation.held?.(request, response) ?? []
     txn.afterDecision(() => {
-      if (held !== undefined) session.holdOperations.set(request.operation.id, session.takenUp)
+      if (held.length > 0) session.holdOperations.set(request.operation.id, session.takenUp)
       for (const operation of session.holdOperations.keys()) {
         if (operation < request.operation.answeredBelow) session.holdOperations.delete(operation)
       }
@@ -98,11 +98,11 @@ function holdAgain<Q extends { operation: OperationId }, R>(
   { session }: Caller,
   { holds }: Services,
 ): R {
-  const inode = mutation.held?.(request, response)
+  const held = mutation.held?.(request, response) ?? []
   const { id } = request.operation
-  if (inode !== undefined && session.holdOperations.get(id) !== session.takenUp) {
+  if (held.length > 0 && session.holdOperations.get(id) !== session.takenUp) {
     session.holdOperations.set(id, session.takenUp)
-    holds.add(session.record.session, inode)
+    for (const inode of held) holds.add(session.record.session, inode)
   }
   return response
 }

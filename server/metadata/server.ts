@@ -14,6 +14,7 @@ import { addDevice } from './operations/add-device.ts'
 import { addUser, createJoinToken, listUsers } from './operations/administration.ts'
 import { backup } from './operations/backup.ts'
 import { birth } from './operations/birth.ts'
+import { changeNames } from './operations/change-names.ts'
 import { clusterStatus } from './operations/cluster-status.ts'
 import { commit } from './operations/commit.ts'
 import { create } from './operations/create.ts'
@@ -112,7 +113,16 @@ function serveOwners(service: Service, services: Services): void {
 }
 
 function serveUsers(service: Service, services: Services): void {
-  for (const mutation of [create, birth, link, unlink, rename, setAttributes, commit]) {
+  for (const mutation of [
+    create,
+    birth,
+    link,
+    unlink,
+    rename,
+    changeNames,
+    setAttributes,
+    commit,
+  ]) {
     serveMutation(service, mutation as Mutation<{ operation: OperationId }, unknown>, services)
   }
   for (const query of [resolve, getInode, list, readWindows, readXattrs, readTreeState, reveal]) {

@@ -142,6 +142,10 @@ export class ModelFileSystem implements FileSystem {
     resize(this.#file(handle).node, size)
   }
 
+  async fsyncDirectory(): Promise<void> {
+    await this.#enter('fsyncDirectory', '')
+  }
+
   async fsync(handle: Handle): Promise<void> {
     await this.#enter('fsync', String(handle))
     this.#file(handle)

@@ -1,5 +1,5 @@
 /**
- * Handlers for open files: open, create, read, write, flush, fsync, release.
+ * Handlers for open files: open, create, read, write, flush, fsync, release; and fsync of a directory.
  *
  * They go by handle and ignore the path, which may be another file's by now.
  */
@@ -13,7 +13,7 @@ import type { HandlerContext } from './context.ts'
 
 export type FileHandlers = Pick<
   Handlers,
-  'open' | 'create' | 'read' | 'write' | 'flush' | 'fsync' | 'release'
+  'open' | 'create' | 'read' | 'write' | 'flush' | 'fsync' | 'fsyncdir' | 'release'
 >
 
 /** The flags of open(2) that mean something to the file system. */
@@ -128,7 +128,7 @@ function transferHandlers(context: HandlerContext): Pick<FileHandlers, 'read' | 
   }
 }
 
-function syncHandlers(context: HandlerContext): Pick<FileHandlers, 'flush' | 'fsync'> {
+function syncHandlers(context: HandlerContext): Pick<FileHandlers, 'flush' | 'fsync' | 'fsyncdir'> {
   const { fs, signals } = context
   return {
     flush(request, _opcode, path, handle) {
@@ -138,6 +138,10 @@ function syncHandlers(context: HandlerContext): Pick<FileHandlers, 'flush' | 'fs
     fsync(request, _opcode, path, _datasync, handle) {
       const work = (): Promise<void> => fs.fsync(handle)
       perform(context, 'fsync', path, request, signals.fuse_native_signal_fsync, work)
+    },
+    fsyncdir(request, _opcode, path) {
+      const work = (): Promise<void> => fs.fsyncDirectory()
+      perform(context, 'fsyncdir', path, request, signals.fuse_native_signal_fsyncdir, work)
     },
   }
 }

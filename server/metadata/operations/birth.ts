@@ -1,5 +1,5 @@
 /**
- * birth: a regular file that its mount made earlier, under a lease, and held back until now.
+ * birth: a file or directory that its mount made earlier, under a lease, and held back until now.
  *
  * As create, but for the inode number, which is one of those that the session was given, and for the
  * content that came meanwhile. Refused with `staleLease` when the lease under which it was made was
@@ -9,7 +9,7 @@ import type { BirthRequest, InodeResponse } from '../../../schema/generated/meta
 import { methods } from '../../../schema/methods.ts'
 import { DfsError } from '../../../schema/wire/status.ts'
 import { refuse } from '../input.ts'
-import { InodeKind } from '../inode-kinds.ts'
+import { InodeKind, isDirectory } from '../inode-kinds.ts'
 import type { Caller, Services } from '../services.ts'
 import { keys } from '../store/keys.ts'
 import { tables } from '../store/tables.ts'
@@ -19,17 +19,22 @@ import type { Mutation } from './operation.ts'
 import { addUserBytes } from './quota.ts'
 import { freeName, ownDirectory, putChangedDirectory } from './tree.ts'
 
+const NO_BYTES = new Uint8Array(0)
+
 export const birth: Mutation<BirthRequest, InodeResponse> = {
   method: methods.birth,
   ...aNewName,
   check(request) {
     aNewName.check?.(request)
-    if (request.attributes.kind !== InodeKind.file) refuse('only regular files are held back')
+    const { kind } = request.attributes
+    if (kind !== InodeKind.file && kind !== InodeKind.directory) {
+      refuse('only regular files and directories are held back')
+    }
   },
 
   async run(txn, request, caller, services) {
     const { inode: id, parent, token, entry, attributes, inline, hold, atime } = request
-    requireLease(txn, request, caller, services)
+    requireLease(txn, request.lease, caller, services)
     const directory = await ownDirectory(txn, caller, parent)
     const dentryKey = await freeName(txn, parent, token)
     await requireFreeNumber(txn, id, caller)
@@ -45,16 +50,23 @@ export const birth: Mutation<BirthRequest, InodeResponse> = {
     }
     putNewInode(txn, record)
     txn.put(tables.dentries, dentryKey, { inode: id, entry })
-    const changed = putChangedDirectory(txn, directory, { entries: 1, directories: 0, now })
+    const changed = putChangedDirectory(txn, directory, {
+      entries: 1,
+      directories: isDirectory(record) ? 1 : 0,
+      now,
+    })
     addUserBytes(txn, caller, record.inode.allocatedBytes)
     if (hold) txn.afterDecision(() => services.holds.add(session, id))
-    return { inode: record.inode, parent: changed }
+    // Its sender has the content; here it would be logged once more, with the answer.
+    const inode = request.terse ? { ...record.inode, inline: NO_BYTES } : record.inode
+    return { inode, parent: changed }
   },
 }
 
-function requireLease(
+/** Refuses with `staleLease` what was made under a lease that was lost; 0 for none. */
+export function requireLease(
   txn: Transaction,
-  { lease }: BirthRequest,
+  lease: number,
   { session }: Caller,
   { leases }: Services,
 ): void {

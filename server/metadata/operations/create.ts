@@ -39,7 +39,7 @@ export const aNewName: Omit<Mutation<NewNameRequest, InodeResponse>, 'method' | 
   },
   queues: ({ parent }) => [parent],
   warm: ({ parent, token }) => [inodeName(parent), dentryName(parent, token)],
-  held: ({ hold }, { inode }) => (hold ? inode.inode : undefined),
+  held: ({ hold }, { inode }) => (hold ? [inode.inode] : []),
 }
 
 export const create: Mutation<CreateRequest, InodeResponse> = {

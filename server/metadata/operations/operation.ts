@@ -25,6 +25,6 @@ export interface Mutation<Q extends { operation: OperationId }, R> extends Query
   warm(request: Q): readonly RecordName[]
   /** Reads what those lead to, so that nobody waits behind us for it; see WriteOptions. */
   warmUp?(txn: Transaction, request: Q): Promise<void>
-  /** The inode that a repeated request must find held again, from its logged answer. */
-  held?(request: Q, response: R): number | undefined
+  /** The inodes that a repeated request must find held again, from its logged answer. */
+  held?(request: Q, response: R): readonly number[]
 }

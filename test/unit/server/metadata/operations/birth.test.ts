@@ -30,6 +30,7 @@ const born = (inode: number, parent: number, name: string): Omit<BirthRequest, '
   hold: false,
   lease: 0,
   atime: 0n,
+  terse: false,
 })
 
 async function numbers(metadata: TestMetadata, { caller }: TestSession): Promise<number> {

@@ -1,0 +1,166 @@
+/**
+ * Names that a mount answered and sends a moment later: nobody sees a tree without them, and whatever
+ * dies, the server has all of them up to some point, and none after it.
+ */
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { constants, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import type { Profile } from '../../mount/client/profile.ts'
+import type { FileSystem } from '../../mount/vfs/api.ts'
+import { methods } from '../../schema/methods.ts'
+import { startStore, type Mounted } from '../support/store-processes.ts'
+import { until } from '../support/transport.ts'
+
+const OWNER = { uid: 3, gid: 4 }
+const WAIT_MS = 30_000
+const KILLS = 5
+const holderScript = fileURLToPath(new URL('../support/name-holder.js', import.meta.url))
+
+t.setTimeout(280_000)
+
+const store = await startStore(t)
+
+/** A mount that answers names by itself. */
+async function leased(t: Test): Promise<Mounted> {
+  const mounted = await store.mount()
+  t.teardown(async () => mounted.close())
+  const { fs, client } = mounted
+  t.ok(await until(() => client.session.lease.term !== undefined, WAIT_MS), 'the lease was given')
+  // Makes the client ask for inode numbers.
+  await fs.release(await fs.create('/first', 0o600, constants.O_RDWR, OWNER))
+  await fs.unlink('/first')
+  await fs.fsyncDirectory()
+  await client.session.read(methods.statfs, {})
+  return mounted
+}
+
+async function namesIn(fs: FileSystem, folder: string): Promise<string[]> {
+  return (await fs.list(folder)).map(({ name }) => name).sort()
+}
+
+class Holder {
+  readonly process: ChildProcessWithoutNullStreams
+  said = ''
+
+  constructor(t: Test, profile: Profile, mode: 'freeze' | 'walk') {
+    const file = join(t.testdir(), 'profile.json')
+    writeFileSync(file, JSON.stringify(profile), { mode: 0o600 })
+    this.process = spawn(process.execPath, [holderScript, file, '/held', mode])
+    this.process.stdout.on('data', (data: Buffer) => (this.said += data.toString()))
+    this.process.stderr.on('data', (data: Buffer) => (this.said += data.toString()))
+    t.teardown(() => this.process.kill('SIGKILL'))
+  }
+
+  async says(text: string): Promise<boolean> {
+    return until(() => this.said.includes(text), WAIT_MS)
+  }
+}
+
+void t.test('another mount sees what was answered before it looked', async (t) => {
+  const { fs, log } = await leased(t)
+  await fs.mkdir('/a', 0o751, OWNER)
+  const { inode } = await fs.stat('/a')
+  await fs.mkdir('/a/b', 0o755, OWNER)
+  await fs.rename('/a/b', '/c')
+  await fs.mkdir('/gone', 0o755, OWNER)
+  await fs.rmdir('/gone')
+  const other = await store.mount()
+  t.match(await other.fs.stat('/a'), { inode, mode: 0o40751, uid: 3, gid: 4, nlink: 2 })
+  t.same(await namesIn(other.fs, '/'), ['a', 'c'])
+  await fs.rmdir('/c')
+  await other.fs.rmdir('/a')
+  t.same(await namesIn(fs, '/'), [], 'nothing is answered from memory any more')
+  await other.close()
+  t.same(log.errors(), [])
+})
+
+void t.test('refusals are those of a local disk, with nothing sent', async (t) => {
+  const { fs } = await leased(t)
+  await fs.mkdir('/d', 0o755, OWNER)
+  const handle = await fs.create('/d/f', 0o644, constants.O_RDWR, OWNER)
+  const refusals: [string, () => Promise<void>][] = [
+    ['exists', () => fs.mkdir('/d', 0o755, OWNER)],
+    ['notFound', () => fs.mkdir('/x/y', 0o755, OWNER)],
+    ['notDirectory', () => fs.mkdir('/d/f/y', 0o755, OWNER)],
+    ['notEmpty', () => fs.rmdir('/d')],
+    ['notDirectory', () => fs.rmdir('/d/f')],
+    ['isDirectory', () => fs.unlink('/d')],
+    ['notFound', () => fs.unlink('/d/x')],
+    ['notFound', () => fs.rename('/x', '/y')],
+    ['wouldLoop', () => fs.rename('/d', '/d/e')],
+  ]
+  for (const [code, change] of refusals) {
+    await t.rejects(change(), { code }, change.toString())
+  }
+  await fs.release(handle)
+  await fs.mkdir('/e', 0o755, OWNER)
+  await t.rejects(fs.rename('/d/f', '/e'), { code: 'isDirectory' })
+  await t.rejects(fs.rename('/e', '/d/f'), { code: 'notDirectory' })
+  await t.rejects(fs.rename('/e', '/d'), { code: 'notEmpty' })
+  await fs.rename('/d/f', '/f')
+  await fs.rename('/e', '/d')
+  t.same(await namesIn(fs, '/'), ['d', 'f'])
+  await fs.unlink('/f')
+  await fs.rmdir('/d')
+  await fs.fsyncDirectory()
+})
+
+void t.test('a restart of the metadata server loses none and repeats none', async (t) => {
+  const { fs, log } = await leased(t)
+  let made = 0
+  const going = new AbortController()
+  const making = (async () => {
+    while (!going.signal.aborted) await fs.mkdir(`/made-${made++}`, 0o755, OWNER)
+  })()
+  await sleep(100)
+  await store.metadata.stop('SIGKILL')
+  await store.metadata.start()
+  await sleep(100)
+  going.abort()
+  await making
+  await fs.fsyncDirectory()
+  const other = await store.mount()
+  const names = await namesIn(other.fs, '/')
+  t.equal(names.length, made, `${made} directories`)
+  for (const name of names) await other.fs.rmdir(`/${name}`)
+  await other.close()
+  t.same(log.errors(), [])
+})
+
+void t.test('a killed mount leaves all its changes up to some point', async (t) => {
+  for (let kill = 0; kill < KILLS; kill++) {
+    // Of a user of its own: the session of a killed mount lives on for a while, and takes the lease with it.
+    const profile = await store.register(`walker-${kill}`)
+    const holder = new Holder(t, profile, 'walk')
+    t.ok(await holder.says('synced 100\n'), holder.said)
+    await sleep(Math.random() * 300)
+    holder.process.kill('SIGKILL')
+    const synced = Number(/synced (\d+)\n$/.exec(holder.said)?.[1])
+    const other = await store.mount({}, profile)
+    const left = (await namesIn(other.fs, '/held')).map(Number).sort((a, b) => a - b)
+    const [first = 0, last = 0] = [left[0], left.at(-1)]
+    t.ok(left.length >= 2 && left.length <= 3, `names ${left.join(' ')}`)
+    t.equal(last - first, left.length - 1, 'in a row')
+    t.ok(last >= synced, `${last} is not before ${synced}, which was synced`)
+    await other.close()
+  }
+})
+
+void t.test(
+  'a frozen mount loses the lease, and what it answered is refused and reported',
+  async (t) => {
+    const profile = await store.register('frozen')
+    const holder = new Holder(t, profile, 'freeze')
+    t.ok(await holder.says('before: new\n'), holder.said)
+    const other = await store.mount({}, profile)
+    t.same(await namesIn(other.fs, '/held'), ['old'], 'it sent nothing')
+    holder.process.kill('SIGCONT')
+    t.ok(await holder.says('synced: staleLease\n'), holder.said)
+    t.ok(await holder.says('names: old\n'), `it goes on: ${holder.said}`)
+    t.same(await namesIn(other.fs, '/held'), ['old'])
+    await other.close()
+  },
+)
