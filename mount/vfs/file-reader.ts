@@ -46,6 +46,13 @@ export class FileReader {
     return this.#readSlow(into, position, length)
   }
 
+  /** Starts fetching all of a small file; resolves when it is known where it is. */
+  async readAhead(): Promise<void> {
+    const { size } = this.#file
+    await this.#loadWindows(0, size)
+    this.#fetchAhead(0, size)
+  }
+
   async #readSlow(into: Uint8Array, position: number, length: number): Promise<number> {
     let failures = 0
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {

@@ -36,6 +36,7 @@ import { InodeVerifier } from './inode-verifier.ts'
 import { LeasedTree } from './leased-tree.ts'
 import { Listings } from './listings.ts'
 import { OpenFiles, type OpenHandle } from './open-files.ts'
+import { SiblingReadAhead } from './sibling-read-ahead.ts'
 import { KIND, kindOfMode, statOf } from './stat.ts'
 import { NameJournal } from './name-journal.ts'
 import { OrderedSession } from './ordered-session.ts'
@@ -43,6 +44,7 @@ import { Tree, type Found } from './tree.ts'
 import { UnbornFiles } from './unborn-files.ts'
 import { DIRTY_BYTES_MAX, WriteBudget } from './write-budget.ts'
 
+const ACCESS_MODE = constants.O_WRONLY | constants.O_RDWR
 const CACHE_BYTES_DEFAULT = 256 * 1_024 * 1_024
 /** Written data is committed after this long, also when nobody asks, as disks do it. */
 const SAVE_AFTER_MS = 30_000
@@ -79,6 +81,7 @@ class SealedFileSystem implements FileSystem {
   readonly #directories: DirectoryOperations
   readonly #listings: Listings
   readonly #changes: InodeChanges
+  readonly #siblings: SiblingReadAhead
   readonly #compactor = new Compactor()
   readonly #readOnly: boolean
   readonly #saving: NodeJS.Timeout
@@ -124,6 +127,7 @@ class SealedFileSystem implements FileSystem {
     this.#directories = new DirectoryOperations(...parts, deferred)
     this.#listings = new Listings(...parts)
     this.#changes = new InodeChanges(...parts)
+    this.#siblings = new SiblingReadAhead(this.#context, this.#tree, this.#files)
     this.#saving = setInterval(() => {
       void this.#files.saveOlderThan(SAVE_AFTER_MS)
     }, SAVE_CHECK_MS)
@@ -173,7 +177,9 @@ class SealedFileSystem implements FileSystem {
       this.#refuseReadOnly()
     }
     const found = await this.#tree.resolve(path, true)
-    return this.#openFound(found, path, flags)
+    const handle = await this.#openFound(found, path, flags)
+    if ((flags & ACCESS_MODE) === constants.O_RDONLY) this.#siblings.opened(found, path)
+    return handle
   }
 
   async create(path: string, mode: number, flags: number, owner: Owner): Promise<Handle> {

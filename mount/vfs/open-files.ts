@@ -74,6 +74,21 @@ export class OpenFiles {
     return this.#files.get(inode)
   }
 
+  /** Whether a file is open here, or was. */
+  isKnown(inode: number): boolean {
+    return this.#files.has(inode) || this.#closed.has(inode)
+  }
+
+  /** Fetches a file that somebody may open next. Throws why it cannot be read. */
+  async readAhead({ inode, key }: Found, path: string): Promise<void> {
+    const content = this.#contentOf(inode, key)
+    // Whoever opens it meanwhile finds what is under way.
+    this.#closed.set(inode.inode, content)
+    const file = new SharedFile(this.#context, content, path)
+    await new FileReader(file, async () => undefined).readAhead()
+    if (this.#closed.peek(inode.inode) === content) this.#closed.set(inode.inode, content)
+  }
+
   /** Tells an open file what a verified answer said of it. */
   learn(inode: Inode): void {
     this.#files.get(inode.inode)?.file.committed.adopt(inode)

@@ -106,6 +106,13 @@ export class Tree {
     return { directory, name }
   }
 
+  /** The number of the directory that has `path`'s last name, if that is known at this moment. */
+  knownDirectoryOf(path: string): number | undefined {
+    const names = componentsOf(path).slice(0, -1)
+    const known = this.#known({ names, path, hold: false })
+    return known !== undefined && 'inode' in known ? known.inode.inode : undefined
+  }
+
   /** Opens one entry of a directory, checks it, and remembers it. */
   open(
     directory: { readonly inode: number; readonly key: InodeKey },

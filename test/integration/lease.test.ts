@@ -130,6 +130,34 @@ void t.test('a new small file is one request, and what is known is none', async 
   await other.close()
 })
 
+void t.test('small files of a directory are fetched before they are asked for', async (t) => {
+  const writer = await store.mount()
+  const { fs } = writer
+  await fs.mkdir('/many', 0o755, OWNER)
+  const text = (file: number): string => `${file} `.repeat(4_000)
+  for (let file = 0; file < 10; file++) {
+    const handle = await make(fs, `/many/${file}`, text(file))
+    await fs.flush(handle)
+    await fs.release(handle)
+  }
+  await writer.close()
+  const mounted = await leased(t)
+  const names = (await mounted.fs.list('/many')).map(({ name }) => name)
+  const counts = counted(mounted)
+  for (const name of names) {
+    t.equal(String(await readFile(mounted.fs, `/many/${name}`)), text(Number(name)))
+    if (name !== names[1]) continue
+    const all = async (): Promise<boolean> =>
+      until(() => counts.get('readWindows') === names.length, WAIT_MS)
+    t.ok(await all(), 'two were read, and all are asked for')
+  }
+  t.equal(counts.get('readWindows'), names.length, 'once each')
+  const other = await store.mount()
+  for (const name of names) await other.fs.unlink(`/many/${name}`)
+  await other.fs.rmdir('/many')
+  await other.close()
+})
+
 void t.test('what one mount holds back another sees at once, and then both ask', async (t) => {
   const { fs, client, log } = await leased(t)
   const handle = await make(fs, '/held back', 'not yet closed')
