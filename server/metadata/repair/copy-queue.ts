@@ -13,6 +13,7 @@ import type { Random } from '../placement.ts'
 import { keys, parts, ranges } from '../store/keys.ts'
 import { keysOf } from '../store/page.ts'
 import { tables } from '../store/tables.ts'
+import { FailedCopies } from './failed-copies.ts'
 import { makeReplica, type CopyOutcome, type CopyParts } from './copy.ts'
 import { replicasOf } from './chunk-repair.ts'
 import { lookAt, LOOKED_AT_MAX } from './look.ts'
@@ -52,6 +53,7 @@ export class CopyQueue {
   readonly #parts: CopyQueueParts
   readonly #streams = new Streams()
   readonly #copying = new Map<number, Promise<void>>()
+  readonly #failed: FailedCopies
   readonly #failures = new LRUCache<number, Failure>({ max: FAILURES_MAX })
   readonly done = { copied: 0, copiedBytes: 0, failed: 0 }
   #work: Promise<void> | undefined
@@ -62,6 +64,7 @@ export class CopyQueue {
 
   constructor(queueParts: CopyQueueParts) {
     this.#parts = queueParts
+    this.#failed = new FailedCopies(queueParts.clock, queueParts.log)
   }
 
   /** Copies under way. */
@@ -91,6 +94,7 @@ export class CopyQueue {
     while (!this.#stopped) {
       this.#restart = false
       const begun = await this.#attempt()
+      this.#failed.tell()
       if (begun > 0) this.#pauseMs = PAUSE_MIN_MS
       if (!this.#woken) await this.#rest(this.#pauseMs)
       this.#pauseMs = Math.min(2 * this.#pauseMs, PAUSE_MAX_MS)
@@ -240,24 +244,19 @@ export class CopyQueue {
     }
     this.done.failed++
     const server = choice[outcome.end]
-    this.#failed(chunk, server, outcome.error)
+    this.#tryLater(chunk, server)
+    this.#failed.add({ chunk, server, error: outcome.error })
     if (outcome.end === 'source' && BAD_SOURCE.has(outcome.error.code)) {
       this.#parts.onBadSource(server, chunk)
     }
   }
 
-  #failed(chunk: number, server: number, error: DfsError): void {
-    const { clock, log } = this.#parts
+  #tryLater(chunk: number, server: number): void {
     const before = this.#failures.get(chunk)
     const count = (before?.count ?? 0) + 1
     const waitMs = Math.min(RETRY_MIN_MS * 2 ** (count - 1), RETRY_MAX_MS)
     const avoid = new Set([...(before?.avoid ?? NONE), server])
-    this.#failures.set(chunk, { count, untilMs: clock.nowMs() + waitMs, avoid })
-    const { code, message } = error
-    log.warn(
-      { chunk, server, code, err: message, waitMs },
-      'could not make a replica; trying again',
-    )
+    this.#failures.set(chunk, { count, untilMs: this.#parts.clock.nowMs() + waitMs, avoid })
   }
 
   /** Waits `ms`, or until something changes. */
