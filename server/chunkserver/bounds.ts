@@ -85,6 +85,11 @@ export const bounds = {
   deletesPerBatchMax: 1_000,
   /** Milliseconds between heartbeats until the metadata server says otherwise, and its bounds. */
   heartbeatMs: 1_000,
+  /**
+   * The part of that by which each pause is longer or shorter, by chance: chunkservers that a restart of
+   * the metadata server brought into step would else report in the same moment for days.
+   */
+  heartbeatSpread: 0.1,
   heartbeatMsMin: 50,
   heartbeatMsMax: 60_000,
   /** Milliseconds for which a measurement of free space is good. */

@@ -93,7 +93,8 @@ export class Registration {
       .catch((error: unknown) => this.#missed(error))
       .then(() => {
         if (this.#stopped) return
-        this.#timer = setTimeout(() => this.#beat(), this.#heartbeatMs)
+        const spread = bounds.heartbeatSpread * (2 * Math.random() - 1)
+        this.#timer = setTimeout(() => this.#beat(), this.#heartbeatMs * (1 + spread))
       })
   }
 
