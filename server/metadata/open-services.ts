@@ -5,6 +5,7 @@
 import * as opaque from '@serenity-kit/opaque'
 import { DfsError } from '../../schema/wire/status.ts'
 import { Admission, type AdmissionBounds } from './admission.ts'
+import { BackgroundTurns } from './background-turns.ts'
 import { DeleteOrders } from './delete-orders.ts'
 import { Holds } from './holds.ts'
 import { Leases } from './leases.ts'
@@ -47,7 +48,8 @@ export async function openServices(
 ): Promise<Services> {
   await opaque.ready
   const opaqueSetup = await openCluster(database)
-  const purger = new Purger(database, log)
+  const background = new BackgroundTurns()
+  const purger = new Purger(database, background, log)
   const holds = new Holds((inode) => {
     purger.reap(inode).catch((error: unknown) => {
       if (!(error instanceof DfsError)) throw error
@@ -76,6 +78,7 @@ export async function openServices(
     clock,
     log,
     admission: new Admission(log, admission),
+    background,
     inodeIds: await Sequence.open(database, 'inodes'),
     chunkIds: await Sequence.open(database, 'chunks'),
     holds,

@@ -12,6 +12,7 @@
  */
 import type { Log } from '../../schema/rpc/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
+import type { BackgroundTurns } from './background-turns.ts'
 import { releaseChunks } from './chunk-references.ts'
 import type { Holds } from './holds.ts'
 import { removeInode } from './inode-removal.ts'
@@ -26,6 +27,8 @@ const WINDOWS_PER_STEP = 32
 const CONTENTS_PER_STEP = 32
 /** Transactions under way, which one sync takes together. */
 const STEPS_AT_ONCE = 8
+/** Records changed for a window: itself, its content's mark, its chunk, and two for each replica. */
+const RECORDS_PER_WINDOW = 9
 /** Marks read at once. */
 const PAGE = 256
 /** Contents in memory: some 40 bytes each. */
@@ -36,6 +39,7 @@ type Content = readonly [id: number, windows: number]
 
 export class Purger {
   readonly #database: Database
+  readonly #background: BackgroundTurns
   readonly #log: Log
   #holds: Holds | undefined
   readonly #reaping = new Set<Promise<void>>()
@@ -47,8 +51,9 @@ export class Purger {
   #again = false
   #stopped = false
 
-  constructor(database: Database, log: Log) {
+  constructor(database: Database, background: BackgroundTurns, log: Log) {
     this.#database = database
+    this.#background = background
     this.#log = log
   }
 
@@ -189,12 +194,13 @@ export class Purger {
   }
 
   /** Takes contents apart whose windows are few enough to ask for each. */
-  #purgeSmall(contents: readonly Content[]): Promise<void> {
+  async #purgeSmall(contents: readonly Content[]): Promise<void> {
     const names: Buffer[] = []
     for (const [content, windows] of contents) {
       for (let index = 0; index < windows; index++) names.push(keys.window(content, index))
     }
-    return this.#database.write({}, async (txn) => {
+    await this.#background.next(names.length * RECORDS_PER_WINDOW)
+    await this.#database.write({}, async (txn) => {
       const windows = await txn.getAll(tables.scannedWindows, names)
       const chunks: number[] = []
       for (const [i, key] of names.entries()) {
@@ -215,7 +221,8 @@ export class Purger {
   }
 
   /** Takes some windows apart; returns the contents that have more. */
-  #step(contents: readonly number[]): Promise<number[]> {
+  async #step(contents: readonly number[]): Promise<number[]> {
+    await this.#background.next(WINDOWS_PER_STEP * RECORDS_PER_WINDOW)
     return this.#database.write({}, async (txn) => {
       const found = await Promise.all(
         contents.map((content) => txn.durableRange(ranges.windows(content), WINDOWS_PER_STEP)),

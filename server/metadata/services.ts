@@ -5,6 +5,7 @@ import type { Connection, Log } from '../../schema/rpc/api.ts'
 import type { UserRecord } from '../../schema/generated/records.ts'
 import type { Authority } from '../identity/certificates.ts'
 import type { Admission } from './admission.ts'
+import type { BackgroundTurns } from './background-turns.ts'
 import type { Clock } from './clock.ts'
 import type { DeleteOrders } from './delete-orders.ts'
 import type { Holds } from './holds.ts'
@@ -40,6 +41,7 @@ export interface Services {
   readonly clock: Clock
   readonly log: Log
   readonly admission: Admission
+  readonly background: BackgroundTurns
   readonly inodeIds: Sequence
   readonly chunkIds: Sequence
   readonly holds: Holds

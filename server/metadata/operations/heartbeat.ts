@@ -25,6 +25,8 @@ const DELETES_PER_SECOND = 20_000
 const DELETES_MIN = 16
 /** Damaged copies dealt with in one heartbeat; the chunkserver repeats the others. */
 const DAMAGED_MAX = 256
+/** Orders that are written off as carried out in one transaction. */
+const DELETED_AT_ONCE = 256
 /** Chunks that a heartbeat may name, by list. */
 const NAMED_MAX = 10_000
 
@@ -39,7 +41,7 @@ export async function heartbeat(
   }
   services.topology.heartbeat(server, request)
   services.planAges.observe(services.clock.nowMs(), services.chunkIds.next)
-  if (deleted.length > 0) await recordDeleted(server, deleted, services)
+  await recordDeleted(server, [...new Set(deleted)], services)
   // The standby is away, and no change is taken: the chunkserver says it again.
   const waits = services.database.log.writeRefusal() !== undefined
   if (damaged.length > 0 && !waits) {
@@ -58,19 +60,40 @@ export async function heartbeat(
 async function recordDeleted(
   server: number,
   deleted: readonly number[],
-  { database }: Services,
+  services: Services,
 ): Promise<void> {
-  const names = [...new Set(deleted)].map((chunk) => keys.delete(server, chunk))
-  await database.write({}, async (txn) => {
+  const slices: number[][] = []
+  for (let at = 0; at < deleted.length; at += DELETED_AT_ONCE) {
+    slices.push(deleted.slice(at, at + DELETED_AT_ONCE))
+  }
+  await Promise.all(
+    slices.map(async (chunks) => {
+      await services.background.next(chunks.length)
+      await writeOff(server, chunks, services)
+    }),
+  )
+}
+
+function writeOff(
+  server: number,
+  chunks: readonly number[],
+  { database, deleteOrders }: Services,
+): Promise<void> {
+  const isKnown = (chunk: number): boolean => deleteOrders.has(server, chunk)
+  return database.write({}, async (txn) => {
+    const known = chunks.filter(isKnown)
+    txn.guard(() => known.every(isKnown))
+    const others = chunks.filter((chunk) => !isKnown(chunk))
     const damaged = new Set<number>()
-    const ordered = await txn.getAll(tables.deletes, names, (i) => damaged.add(i))
-    let count = 0
-    for (const [i, key] of names.entries()) {
-      if (ordered[i] === undefined && !damaged.has(i)) continue
-      txn.delete(tables.deletes, key)
-      count++
-    }
-    txn.add(counterNames.deletes(server), -count)
+    const marks = await txn.getAll(
+      tables.deletes,
+      others.map((chunk) => keys.delete(server, chunk)),
+      (i) => damaged.add(i),
+    )
+    const stored = others.filter((_, i) => marks[i] === true || damaged.has(i))
+    const ordered = [...known, ...stored]
+    for (const chunk of ordered) txn.delete(tables.deletes, keys.delete(server, chunk))
+    txn.add(counterNames.deletes(server), -ordered.length)
   })
 }
 

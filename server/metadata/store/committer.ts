@@ -24,8 +24,11 @@ export interface Decided {
   readonly sequence: number
 }
 
-/** Told the key of a record that was decided, and whether there is one now. Must not throw. */
-export type Watcher = (key: Buffer, exists: boolean) => void
+/**
+ * Told the key of a record that was decided, whether there is one now, and the number of the decision.
+ * Must not throw.
+ */
+export type Watcher = (key: Buffer, exists: boolean, sequence: number) => void
 
 interface Batch {
   readonly changes: Change[]
@@ -106,6 +109,11 @@ export class Committer {
   /** Changes that wait for the batch being written, or for the standby. */
   get waiting(): number {
     return this.#next.changes.length + this.#pendingChanges
+  }
+
+  /** The last decision that is durable; so are all before it. */
+  get durableSequence(): number {
+    return this.#durableSequence
   }
 
   /** The last decision that a scan of the store shows. */
@@ -194,7 +202,7 @@ export class Committer {
       this.#overlay.set(text, { value, sequence })
       this.#newer.set(text, sequence)
       if (table.cached) this.#cache.set(key, encoded)
-      this.#watchers.get(table)?.(key, encoded !== undefined)
+      this.#watchers.get(table)?.(key, encoded !== undefined, sequence)
     }
     for (const { name, delta } of transaction.counters) this.#counters.add(name, delta)
     this.#schedule()

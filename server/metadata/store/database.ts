@@ -133,6 +133,11 @@ export class Database implements RecordSource {
     this.#committer.watch(table, watcher)
   }
 
+  /** Number of the last decision that is durable, as watchers are told it; so are all before it. */
+  get durableSequence(): number {
+    return this.#committer.durableSequence
+  }
+
   /** Waits until everything decided so far is durable. */
   async settle(): Promise<void> {
     await this.#committer.durable(this.#committer.sequence)
