@@ -25,6 +25,10 @@ import { standby, standbyOptions } from './metadata/standby.ts'
 import { status } from './metadata/status.ts'
 import { commandLine } from './runtime/command-line.ts'
 import { runMain } from './runtime/exit.ts'
+import { growHeap } from './runtime/heap.ts'
+
+// Marking stops every user: often and for less garbage each time rather than seldom and for long.
+growHeap(100)
 
 const DEFAULT_REPLICAS = 2
 const dir = {
