@@ -51,10 +51,12 @@ export async function buildStore(cluster: BenchCluster, files: number): Promise<
   try {
     const policy = await readPolicy(cluster.dir)
     const authority = await readIdentity(clusterPaths(cluster.dir).authority)
-    const services = await openServices(database, { policy, authority, log, clock: new Clock() })
-    await new Builder(cluster, services, await openCaller(services, state.profile.device)).run(
-      files,
-    )
+    // Goes on with the heartbeats only: a process that was stopped for a while finds nobody silent.
+    const time = { ms: Date.now() }
+    const clock = new Clock(() => time.ms)
+    const services = await openServices(database, { policy, authority, log, clock })
+    const caller = await openCaller(services, state.profile.device)
+    await new Builder(cluster, services, { caller, time }).run(files)
   } finally {
     await database.close()
     cluster.save()
@@ -79,13 +81,19 @@ class Builder {
   readonly #cluster: BenchCluster
   readonly #services: Services
   readonly #caller: Caller
+  readonly #time: { ms: number }
   /** The directory of a tree that leaves are made in now. */
   #middle = 0
 
-  constructor(cluster: BenchCluster, services: Services, caller: Caller) {
+  constructor(
+    cluster: BenchCluster,
+    services: Services,
+    { caller, time }: { caller: Caller; time: { ms: number } },
+  ) {
     this.#cluster = cluster
     this.#services = services
     this.#caller = caller
+    this.#time = time
   }
 
   async run(files: number): Promise<void> {
@@ -133,6 +141,7 @@ class Builder {
   /** All chunkservers are alive, as if they had just said so. */
   #heartbeats(): void {
     const { topology } = this.#services
+    this.#time.ms = Date.now()
     for (const { record } of topology.all()) {
       const { id, rack } = record
       const space = { totalBytes: 1e15, freeBytes: 1e15, chunks: 0 }

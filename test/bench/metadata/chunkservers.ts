@@ -5,10 +5,11 @@
  */
 import { performance } from 'node:perf_hooks'
 import { methods } from '../../../schema/methods.ts'
+import { bounds } from '../../../server/chunkserver/bounds.ts'
 import { Dialer } from '../../../schema/quic/dialer.ts'
 import type { Peer } from '../../../schema/quic/api.ts'
 import { log, storeOf, type BenchCluster, type Chunkserver, type RunningServer } from './cluster.ts'
-import { cpuSeconds, memory } from './measuring.ts'
+import { cpuSeconds, memory, stops } from './measuring.ts'
 
 const SPACE = { freeBytes: 3e13, chunks: 100_000 }
 const HEARTBEAT = {
@@ -21,30 +22,66 @@ const HEARTBEAT = {
   damaged: [],
 }
 
+/** One of them: reports, and says with the next report that the orders were carried out. */
+class Beater {
+  readonly server: Chunkserver
+  readonly peer: Peer
+  #deleted: number[] = []
+  #timer: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor(server: Chunkserver, peer: Peer) {
+    this.server = server
+    this.peer = peer
+  }
+
+  async beat(): Promise<void> {
+    const answer = await this.peer.call(methods.heartbeat, { ...HEARTBEAT, deleted: this.#deleted })
+    this.#deleted = answer.deletes
+  }
+
+  keepBeating(pauseMs = Math.random() * bounds.heartbeatMs): void {
+    this.#timer = setTimeout(() => {
+      this.beat()
+        .catch((error: unknown) => {
+          if (!this.#closed) log.warn({ err: error }, 'a heartbeat failed')
+        })
+        .finally(() => {
+          const spread = bounds.heartbeatSpread * (2 * Math.random() - 1)
+          if (!this.#closed) this.keepBeating(bounds.heartbeatMs * (1 + spread))
+        })
+    }, pauseMs)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    await this.peer.close()
+  }
+}
+
 export class Chunkservers {
   readonly #dialer = new Dialer({ log })
-  readonly #peers: { readonly server: Chunkserver; readonly peer: Peer; deleted: number[] }[] = []
-  #beating = false
-  #timer: NodeJS.Timeout | undefined
+  readonly #beaters: Beater[] = []
 
   static async connect(cluster: BenchCluster): Promise<Chunkservers> {
     const all = new Chunkservers()
     for (const server of cluster.state.chunkservers) {
       const peer = all.#dialer.peer(await cluster.dialling(server))
-      all.#peers.push({ server, peer, deleted: [] })
+      all.#beaters.push(new Beater(server, peer))
     }
     return all
   }
 
   /** The last one is not there any more. */
   async dropLast(): Promise<void> {
-    await this.#peers.pop()?.peer.close()
+    await this.#beaters.pop()?.close()
   }
 
   /** Connects and registers all of them. */
   async register(): Promise<void> {
     await Promise.all(
-      this.#peers.map(async ({ server: { id, rack }, peer }) =>
+      this.#beaters.map(async ({ server: { id, rack }, peer }) =>
         peer.call(methods.register, {
           rack,
           addresses: [`10.0.${id >> 8}.${id & 255}:7401`],
@@ -58,36 +95,18 @@ export class Chunkservers {
     )
   }
 
-  /** A heartbeat of each, which says that the last orders were carried out. */
+  /** A heartbeat of each at the same time, which says that the last orders were carried out. */
   async heartbeat(): Promise<void> {
-    await Promise.all(
-      this.#peers.map(async (one) => {
-        const { deleted, peer } = one
-        const answer = await peer.call(methods.heartbeat, { ...HEARTBEAT, deleted })
-        one.deleted = answer.deletes
-      }),
-    )
+    await Promise.all(this.#beaters.map(async (beater) => beater.beat()))
   }
 
-  /** Chunks that the last answers ordered to delete. */
-  get ordered(): number {
-    return this.#peers.reduce((sum, { deleted }) => sum + deleted.length, 0)
-  }
-
-  /** A heartbeat of each, every second. */
+  /** A heartbeat of each every second, each at a time of its own, as chunkservers do. */
   keepBeating(): void {
-    this.#timer = setInterval(() => {
-      if (this.#beating) return
-      this.#beating = true
-      this.heartbeat()
-        .catch((error: unknown) => log.warn({ err: error }, 'a heartbeat failed'))
-        .finally(() => (this.#beating = false))
-    }, 1_000)
+    for (const beater of this.#beaters) beater.keepBeating()
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#timer)
-    await Promise.all(this.#peers.map(async ({ peer }) => peer.close()))
+    await Promise.all(this.#beaters.map(async (beater) => beater.close()))
     await this.#dialer.close()
   }
 }
@@ -104,9 +123,9 @@ export async function measureChunkservers(
     await work()
     const ms = performance.now() - startedMs
     const cpu = (cpuSeconds(server.pid) - startedCpu) * 1_000
-    const { maxMs } = await server.loopDelay()
+    const delay = await server.loopDelay()
     console.log(
-      `${what.padEnd(40)} ${ms.toFixed(0)} ms, server: ${cpu.toFixed(0)} ms CPU, loop max ${maxMs.toFixed(0)} ms, ${memory(server.pid)}`,
+      `${what.padEnd(40)} ${ms.toFixed(0)} ms, server: ${cpu.toFixed(0)} ms CPU, ${stops(delay)}, ${memory(server.pid)}`,
     )
   }
   await timed('connection and registration of all', async () => servers.register())

@@ -54,6 +54,8 @@ interface State {
   readonly layout: Layout
   readonly replicas: number
   readonly profile: Profile
+  /** Of another user, once there is one. */
+  neighbour?: Profile
   readonly chunkservers: Chunkserver[]
   /** Of the folder that holds everything; 0 before it is made. */
   folder: number
@@ -99,12 +101,7 @@ export class BenchCluster {
     const server = await serve(dir, 'warn')
     const dialer = new Dialer({ log })
     try {
-      const profile = await registerAccount({
-        invitation: command(dir, 'user', 'add', 'ann'),
-        user: 'ann',
-        password: 'a password',
-        deviceName: 'bench',
-      })
+      const profile = await register(dir, 'ann')
       const chunkservers = await joinAll(dir, dialer, wanted.servers)
       const { layout, replicas } = wanted
       const tree = { folder: 0, files: 0, firstInodes: [], parents: [] }
@@ -132,6 +129,16 @@ export class BenchCluster {
     return { ...this.state.profile, addresses: await readAddresses(this.dir) }
   }
 
+  /** The file with the profile of another user; the server must run. */
+  async neighbour(): Promise<string> {
+    this.state.neighbour ??= await register(this.dir, 'bob')
+    this.save()
+    const path = join(this.folder, 'neighbour.json')
+    const addresses = await readAddresses(this.dir)
+    writeFileSync(path, JSON.stringify({ ...this.state.neighbour, addresses }))
+    return path
+  }
+
   /** How a chunkserver dials the metadata server. */
   async dialling(identity?: TlsIdentity): Promise<PeerOptions> {
     return dialling(this.dir, identity)
@@ -157,6 +164,12 @@ async function dialling(dir: string, identity?: TlsIdentity): Promise<PeerOption
   const addresses = await readAddresses(dir)
   const more = identity === undefined ? {} : { identity }
   return { addresses, serverName: METADATA_NAME, caPem, log, ...more }
+}
+
+/** A new user, of a running server. */
+function register(dir: string, user: string): Promise<Profile> {
+  const invitation = command(dir, 'user', 'add', user)
+  return registerAccount({ invitation, user, password: 'a password', deviceName: 'bench' })
 }
 
 function command(dir: string, ...args: string[]): string {

@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import type { RunningServer } from './cluster.ts'
+import type { LoopDelay } from './loop-delay.ts'
 
 export interface Load {
   readonly server: RunningServer
@@ -33,11 +34,17 @@ export async function measure({ server, what, count, inFlight, call }: Load): Pr
   const cpu = ((cpuSeconds(server.pid) - startedCpu) / count) * 1e6
   latencies.sort()
   const at = (part: number): string => `${(latencies[Math.floor(count * part)] ?? 0).toFixed(1)} ms`
-  const { p99Ms, maxMs } = await server.loopDelay()
+  const delay = await server.loopDelay()
   console.log(
     `${what.padEnd(22)} ${(count / seconds).toFixed(0).padStart(7)}/s  median ${at(0.5)}, p99 ${at(0.99)}` +
-      `  server: ${cpu.toFixed(0)} us CPU, loop p99 ${p99Ms.toFixed(0)} max ${maxMs.toFixed(0)} ms, ${memory(server.pid)}`,
+      `  server: ${cpu.toFixed(0)} us CPU, ${stops(delay)}, ${memory(server.pid)}`,
   )
+}
+
+/** For how long the event loop was blocked, in words. */
+export function stops({ p99Ms, maxMs, maxCpuMs, long }: LoopDelay): string {
+  const ms = `loop p99 ${p99Ms.toFixed(0)} max ${maxMs.toFixed(0)} ms`
+  return `${ms} (running for ${maxCpuMs.toFixed(0)} at most), ${long} over 20 ms`
 }
 
 /** CPU seconds of a process, from /proc/PID/stat: ticks of 10 ms, fields 14 and 15. */

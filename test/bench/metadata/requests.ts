@@ -12,8 +12,9 @@ import type { Extent } from '../../../schema/generated/common.ts'
 import { methods } from '../../../schema/methods.ts'
 import { limits } from '../../../schema/wire/limits.ts'
 import { NO_PATCH, windowDigest } from '../../../schema/wire/content.ts'
-import { log, type BenchCluster, type RunningServer } from './cluster.ts'
-import { cpuSeconds, measure, memory, randomNumbers } from './measuring.ts'
+import { BATCH_FILES, log, type BenchCluster, type RunningServer } from './cluster.ts'
+import { cpuSeconds, measure, memory, randomNumbers, stops } from './measuring.ts'
+import { neighbour } from './neighbour.ts'
 import { attributes, entry, FILE_BYTES, Kind, NO_BYTES, token } from './sealed-bytes.ts'
 
 const CLIENTS = 8
@@ -187,7 +188,7 @@ async function measurePing(clients: Clients, server: RunningServer): Promise<voi
   await measure({ server, what: 'ping, one by one', count: PINGS, inFlight: 1, call })
 }
 
-/** Lists the folder, page by page, up to `pages`. */
+/** Lists the folder, or of a tree one directory after the other, page by page, up to `pages`. */
 export async function measureListing(
   cluster: BenchCluster,
   server: RunningServer,
@@ -195,16 +196,23 @@ export async function measureListing(
 ): Promise<void> {
   const clients = await Clients.open(cluster, 1)
   const { session } = clients
-  const directory = cluster.parentOf(0)
+  let first = 0
   await measurePing(clients, server)
   let after: Uint8Array = NO_BYTES
   let names = 0
   const call = async (): Promise<void> => {
-    const page = await session.read(methods.list, { directory, after, limit: 1_000 })
+    const directory = cluster.parentOf(first)
+    const page = await session.read(methods.list, { directory, after, limit: BATCH_FILES })
     names += page.entries.length
-    after = page.more ? (page.entries.at(-1)?.token ?? NO_BYTES) : NO_BYTES
+    after = page.entries.at(-1)?.token ?? NO_BYTES
+    if (cluster.state.layout === 'tree' || !page.more) {
+      after = NO_BYTES
+      first = (first + BATCH_FILES) % cluster.state.files
+    }
   }
+  const other = await neighbour(await cluster.neighbour())
   await measure({ server, what: 'list of 1000', count: pages, inFlight: 1, call })
+  await other.end()
   console.log(`listed ${names} names`)
   await clients.close()
 }
@@ -226,7 +234,9 @@ export async function measureDeletion(
     const request = { parent: cluster.parentOf(file), token: token('file', file), directory: false }
     await clients.session.mutate(methods.unlink, request)
   }
+  const other = await neighbour(await cluster.neighbour())
   await measure({ server, what: 'unlink of all', count, inFlight: IN_FLIGHT, call })
+  await other.end()
   state.files = first
   state.firstInodes.length = Math.floor(first / 1_000)
   state.parents.length = state.firstInodes.length
@@ -248,8 +258,8 @@ async function drained(clients: Clients, server: RunningServer): Promise<void> {
   }
   const seconds = (performance.now() - startedMs) / 1_000
   const cpu = cpuSeconds(server.pid) - startedCpu
-  const { maxMs } = await server.loopDelay()
+  const delay = await server.loopDelay()
   console.log(
-    `deleted after ${seconds.toFixed(0)} s more, server: ${cpu.toFixed(1)} s CPU, loop max ${maxMs.toFixed(0)} ms, ${memory(server.pid)}`,
+    `deleted after ${seconds.toFixed(0)} s more, server: ${cpu.toFixed(1)} s CPU, ${stops(delay)}, ${memory(server.pid)}`,
   )
 }

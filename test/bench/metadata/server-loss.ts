@@ -8,7 +8,7 @@ import { methods } from '../../../schema/methods.ts'
 import { Dialer } from '../../../schema/quic/dialer.ts'
 import type { Chunkservers } from './chunkservers.ts'
 import { log, type BenchCluster, type RunningServer } from './cluster.ts'
-import { cpuSeconds, memory } from './measuring.ts'
+import { cpuSeconds, memory, stops } from './measuring.ts'
 
 const LOOK_MS = 20
 const LONGEST_MS = 120_000
@@ -38,10 +38,10 @@ export async function measureLoss(
   }
   const seconds = (performance.now() - startedMs - revokedMs) / 1_000
   const cpu = cpuSeconds(server.pid) - startedCpu
-  const { p99Ms, maxMs } = await server.loopDelay()
+  const delay = await server.loopDelay()
   console.log(
     `loss of a server: looked at in ${(revokedMs / 1_000).toFixed(1)} s, ${queued} chunks queued after ${seconds.toFixed(1)} s more,` +
-      ` server: ${cpu.toFixed(1)} s CPU, loop p99 ${p99Ms.toFixed(0)} max ${maxMs.toFixed(0)} ms, ${memory(server.pid)}`,
+      ` server: ${cpu.toFixed(1)} s CPU, ${stops(delay)}, ${memory(server.pid)}`,
   )
   await dialer.close()
 }
