@@ -209,6 +209,7 @@ export class DeferredNames {
   /** What is known of the names, as of this moment; undefined when that is not all. */
   async #places(...paths: readonly string[]): Promise<Place[] | undefined> {
     const { leased, journal } = this.#context
+    journal.report()
     if (leased.fresh === undefined) return undefined
     const room = journal.room()
     if (room !== undefined) await room

@@ -50,7 +50,7 @@ interface Waiter {
 }
 
 interface Parts {
-  readonly session: Pick<FreshSession, 'mutate' | 'changed' | 'removed'>
+  readonly session: Pick<FreshSession, 'mutate' | 'tellHolds' | 'changed' | 'removed'>
   readonly leased: LeasedTree
   readonly verifier: InodeVerifier
   readonly givenUp: { count: number }
@@ -67,6 +67,8 @@ export class NameJournal {
   readonly #waiters: Waiter[] = []
   #wake: (() => void) | undefined
   #failure: DfsError | undefined
+  /** Changes given up since nothing was held back last. */
+  #lost = 0
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -125,6 +127,11 @@ export class NameJournal {
       await this.#send(batch)
     }
     this.#running = false
+    const more = this.#lost - 1
+    this.#lost = 0
+    if (more > 0) {
+      this.#parts.log.error({ changes: more }, 'so many more changes of names could not be kept')
+    }
   }
 
   /** Waits for company; not when somebody waits for the end. */
@@ -145,6 +152,8 @@ export class NameJournal {
     const started = verifier.start()
     const asked = leased.ask()
     try {
+      // Somebody may have been about to open it when its name went.
+      for (const { change } of batch) await this.#tellHold(lostBy(change))
       const { inodes } = await session.mutate(methods.changeNames, { changes: batch.map(wired) })
       const after = new Map(inodes.map((inode) => [inode.inode, inode]))
       for (const { keys, path } of batch) {
@@ -171,11 +180,16 @@ export class NameJournal {
     this.#end(batch.length)
   }
 
+  #tellHold(inode: number): Promise<void> | undefined {
+    return inode === 0 ? undefined : this.#parts.session.tellHolds(inode)
+  }
+
   /** What this device must remember to have seen. */
-  #remember({ birth, unlink, rename }: HeldBack['change'], after: Map<number, Inode>): void {
+  #remember(change: HeldBack['change'], after: ReadonlyMap<number, Inode>): void {
     const { session } = this.#parts
+    const { birth } = change
     if (birth !== undefined) session.changed(birth.inode, birth.attributes.version)
-    const lost = unlink?.inode ?? rename?.replaced ?? 0
+    const lost = lostBy(change)
     if (lost !== 0 && !after.has(lost)) session.removed(lost)
   }
 
@@ -187,10 +201,12 @@ export class NameJournal {
     }
     const { log, givenUp } = this.#parts
     givenUp.count++
-    log.error(
-      { path, code: error.code, cause: error.message },
-      'a change of names that was answered could not be kept; look at the folder again',
-    )
+    if (this.#lost++ === 0) {
+      log.error(
+        { path, code: error.code, cause: error.message },
+        'a change of names that was answered could not be kept; look at the folder again',
+      )
+    }
     const detail = `a change of ${path}, which was answered, could not be kept: ${error.message}`
     this.#failure ??= new DfsError(error.code, detail, { cause: error })
   }
@@ -208,6 +224,10 @@ export class NameJournal {
     }
   }
 }
+
+/** The inode that a change takes a name from, 0 for none. */
+const lostBy = ({ unlink, rename }: HeldBack['change']): number =>
+  unlink?.inode ?? rename?.replaced ?? 0
 
 /** As it travels; the lease is read at each attempt, as it may end in good order in between. */
 function wired({ change, term }: HeldBack): NameChange {

@@ -36,6 +36,10 @@ class Server {
     return { inodes: [inodeWith(PARENT, sealedAttributes(key, { kind: 2 }))] }
   }
 
+  async tellHolds(inode: number): Promise<void> {
+    this.seen.push(`held ${inode}`)
+  }
+
   changed(): void {}
 
   removed(inode: number): void {
@@ -68,7 +72,7 @@ function start() {
   return { journal, append, server, log, term, leased, givenUp }
 }
 
-const numbers = (server: Server): string[] => server.seen.filter((line) => !line.startsWith('rem'))
+const numbers = (server: Server): string[] => server.seen.filter((line) => /^\d/.test(line))
 
 t.test('what comes together travels together, in order', async (t) => {
   const { journal, append, server } = start()
@@ -88,6 +92,7 @@ t.test('what comes together travels together, in order', async (t) => {
     Array.from({ length: count }, (_, at) => String(at + 1)),
   )
   t.ok(server.seen.includes('removed 1'), 'this device remembers that it was removed')
+  t.ok(server.seen.indexOf('held 1') < server.seen.indexOf('1'), 'who has it open keeps it')
 })
 
 t.test(
@@ -157,13 +162,19 @@ t.test('a failure that somebody waits for is his alone', async (t) => {
 })
 
 t.test('without a server everything is given up, and it goes on when there is one', async (t) => {
-  const { journal, append, server } = start()
+  const { journal, append, server, log } = start()
   server.gone = new DfsError('connectionLost', 'nobody there')
   append(1)
   append(2)
   await journal.settle()
   t.throws(() => journal.report(), { code: 'connectionLost' })
   t.equal(server.batches.length, 1, 'not one by one')
+  await new Promise(setImmediate)
+  t.match(
+    log.lines,
+    [{ fields: { path: '/1' } }, { fields: { changes: 1 } }],
+    'two lines for any number',
+  )
   server.gone = undefined
   append(3)
   await journal.settle()
