@@ -17,6 +17,7 @@ import type { ConnectionOptions } from './connection-options.ts'
 import type { Endpoint, Served } from './endpoint.ts'
 import { quicLimits } from './limits.ts'
 import { Liveness, SILENT } from './liveness.ts'
+import { LongPath } from './long-path.ts'
 import { NativeStreams } from './native-streams.ts'
 import { PathSize } from './path-size.ts'
 import { certificateName } from './peer-certificate.ts'
@@ -54,6 +55,7 @@ export class QuicConnection implements Connection, Served {
   readonly #liveness: Liveness
   readonly #acks = new AckPolicy()
   readonly #path: PathSize
+  readonly #longPath: LongPath
 
   constructor(options: ConnectionOptions) {
     const { native, endpoint, role } = options
@@ -75,6 +77,7 @@ export class QuicConnection implements Connection, Served {
     this.#timer = new WakeTimer(() => endpoint.schedule(this))
     this.#liveness = new Liveness(options.keepAliveMs, () => roundTripMs(native))
     this.#path = new PathSize(options)
+    this.#longPath = new LongPath(() => roundTripMs(native))
     this.#handshakeDueMs = endpoint.now() + quicLimits.handshakeMs
     this.peer = new RemotePeer(options.remote)
     this.closed = new Promise((resolve) => {
@@ -196,6 +199,13 @@ export class QuicConnection implements Connection, Served {
     } catch {
       // Datagrams that are not for us or damaged; fatal errors show as a closed connection.
     }
+    if (this.#longPath.long && this.session.blockedOutput) this.#refill()
+  }
+
+  /** Sends what an acknowledgement has made room for, before the next one is looked at. */
+  #refill(): void {
+    this.session.flush()
+    this.#transmit()
   }
 
   turn(nowMs: number): boolean {
@@ -246,6 +256,7 @@ export class QuicConnection implements Connection, Served {
   #serve(nowMs: number): void {
     const native = this.#native
     const { session } = this
+    this.#longPath.look(nowMs)
     if (nowMs >= this.#path.wakeAtMs) this.#path.turn(nowMs, this.peer.remote)
     if (this.#received) {
       this.#received = false
@@ -270,8 +281,7 @@ export class QuicConnection implements Connection, Served {
     this.#streams.touched = false
     const endpoint = this.#endpoint
     const size = this.#path.datagramBytes
-    const { burstDatagrams, burstBytes } = quicLimits
-    const datagramsMax = Math.min(burstDatagrams, Math.ceil(burstBytes / size))
+    const datagramsMax = this.#longPath.burst(size)
     let sent = 0
     while (sent < datagramsMax && !endpoint.blocked && this.#sendNext(size)) sent++
     if (sent > 0) {

@@ -41,6 +41,9 @@ export const quicLimits = {
   burstDatagrams: 64,
   /** Bytes that one connection sends before the others get their turn. */
   burstBytes: 262_144,
+  /** The same two on a long path (long-path.ts): as much as a few acknowledgements make room for. */
+  longBurstDatagrams: 256,
+  longBurstBytes: MIB,
   /** Datagrams that may wait in the process for the kernel to take them. */
   socketQueueDatagrams: 256,
   /** Milliseconds of silence after which a connection counts as lost. */

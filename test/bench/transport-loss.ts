@@ -1,9 +1,12 @@
 /**
- * Long transfers over a link that loses 1 % of its packets, 20 ms there and back, beside node:tls over
- * the system's own TCP on the same link, in turns.
+ * Files over a link that loses 1 % of its packets, 20 ms there and back, moved as a mount moves them (a
+ * request for each chunk written; 1 MiB at a time, eight ahead, read), beside node:tls over the system's
+ * own TCP on the same link, in turns. Each size on a new connection, and once more on the same: dfs keeps
+ * its connections.
  *
- * Options: --rounds N (5), --mb N (24). Needs root, for network namespaces. Compare the medians of one
- * run; "tls" is whatever the machine's TCP prefers, named in the first line.
+ * Options: --rounds N (5), --mb N,N,... (4,24,100), --link RULE (delay=10,loss=0.01; see netfault.py).
+ * Needs root, for network namespaces. Compare the medians of one run, and look at the load: another busy
+ * process costs ours more than TCP. "tls" is whatever the machine's TCP prefers, named in the first line.
  */
 import { readFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
@@ -18,7 +21,11 @@ const DEADLINE_MS = 120_000
 export async function run(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
-    options: { rounds: { type: 'string', default: '5' }, mb: { type: 'string', default: '24' } },
+    options: {
+      rounds: { type: 'string', default: '5' },
+      mb: { type: 'string', default: '4,24,100' },
+      link: { type: 'string', default: 'delay=10,loss=0.01' },
+    },
   })
   const missing = networkMissing()
   if (missing !== undefined) {
@@ -29,7 +36,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const scope = { teardown: (work: () => unknown) => void cleanups.push(work) }
   try {
     const network = await Network.up(scope, ['a', 'b'])
-    network.set('a-b:delay=10,loss=0.01')
+    network.set(`a-b:${values.link}`)
     const certificates = await Certificates.create()
     const identity = await certificates.identity(SERVER_NAME)
     const { caPem } = certificates
@@ -38,29 +45,34 @@ export async function run(args: readonly string[]): Promise<void> {
     const transport = {}
     const address = await server.ask<string>('listen', { host: SERVER, identity, caPem, transport })
     const port = await server.ask<number>('serveTls', { host: SERVER, identity })
-    const bytes = Number(values.mb) * MB
     const control = readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim()
-    console.log(`${values.mb} MB, 20 ms, 1 % loss; tls over TCP with ${control}; MB/s`)
+    console.log(`${values.link}; tls over TCP with ${control}; MB/s`)
     const rates = new Map<string, number[]>()
-    const measure = async (what: string, operation: string): Promise<void> => {
+    const measure = async (what: string, operation: string, bytes: number): Promise<void> => {
       const rate = await client.ask<number>(operation, { bytes, deadlineMs: DEADLINE_MS })
       rates.set(what, [...(rates.get(what) ?? []), rate])
     }
     for (let round = 0; round < Number(values.rounds); round++) {
-      // Each on a connection of its own, and once more on the same: dfs and its peers keep theirs open.
-      await client.ask('connectTls', { host: SERVER, port, caPem })
-      await measure('tls', 'uploadTls')
-      await measure('tls again', 'uploadTls')
-      for (const way of ['upload', 'download']) {
-        await client.ask('connect', { addresses: [address], caPem, transport })
-        await client.ask('call')
-        await measure(way, way)
-        await measure(`${way} again`, way)
+      for (const mb of values.mb.split(',')) {
+        const bytes = Number(mb) * MB
+        await client.ask('connectTls', { host: SERVER, port, caPem })
+        await measure(`${mb} MB, tls`, 'uploadTls', bytes)
+        await measure(`${mb} MB again, tls`, 'uploadTls', bytes)
+        for (const [way, operation] of [
+          ['up', 'writeFile'],
+          ['down', 'readFile'],
+        ] as const) {
+          await client.ask('connect', { addresses: [address], caPem, transport })
+          await client.ask('call')
+          await measure(`${mb} MB, ${way}`, operation, bytes)
+          await measure(`${mb} MB again, ${way}`, operation, bytes)
+        }
       }
-      const last = [...rates].map(([what, of]) => `${what} ${of.at(-1)?.toFixed(1)}`)
-      console.log(`${last.join(', ')}; load ${loadavg()[0]?.toFixed(1)}`)
+      console.log(`round ${round + 1}; load ${loadavg()[0]?.toFixed(1)}`)
     }
-    for (const [what, of] of rates) console.log(`median ${what}: ${median(of)}`)
+    for (const [what, of] of rates) {
+      console.log(`${what}: ${median(of)} (${of.map((rate) => rate.toFixed(0)).join(' ')})`)
+    }
   } finally {
     for (const work of cleanups.toReversed()) await work()
   }

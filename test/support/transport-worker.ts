@@ -14,6 +14,7 @@ import {
   download,
   echo,
   fromU64,
+  MIB,
   pattern,
   PIECE_BYTES,
   SERVER_NAME,
@@ -42,6 +43,11 @@ interface BytesArgs {
   readonly deadlineMs?: number
 }
 
+/** How a mount moves a file: a request for each chunk, and some megabytes ahead of who reads. */
+const CHUNK_BYTES = 64 * MIB
+const READ_BYTES = MIB
+const READS_AT_ONCE = 8
+
 let listener: Listener | undefined
 let dialer: Dialer | undefined
 let peer: Peer | undefined
@@ -50,6 +56,39 @@ let tlsSocket: TLSSocket | undefined
 function thePeer(): Peer {
   if (peer === undefined) throw new Error('connect first')
   return peer
+}
+
+async function rateOf(bytes: number, work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now()
+  await work()
+  return bytes / 1_000 / (performance.now() - started)
+}
+
+/** One upload, checked by its size. */
+async function uploadBytes(bytes: number, deadlineMs: number): Promise<void> {
+  const call = await thePeer().open(upload, u64(bytes), { deadlineMs })
+  for (let left = bytes; left > 0; left -= PIECE_BYTES) {
+    await call.write(left < PIECE_BYTES ? pattern.subarray(0, left) : pattern)
+  }
+  call.end()
+  const got = fromU64(await call.response)
+  if (got !== bytes) throw new Error(`${got} bytes arrived of ${bytes}`)
+}
+
+/** One download, checked byte by byte at the borders of each read. */
+async function downloadBytes(bytes: number, deadlineMs: number): Promise<void> {
+  const call = await thePeer().open(download, u64(bytes), { deadlineMs })
+  call.end()
+  await call.response
+  const into = Buffer.allocUnsafe(PIECE_BYTES)
+  let at = 0
+  for (let got = await call.read(into); got > 0; got = await call.read(into)) {
+    if (into[0] !== pattern[at % PIECE_BYTES]) throw new Error(`wrong byte at ${at}`)
+    at += got
+    if (into[got - 1] !== pattern[(at - 1) % PIECE_BYTES])
+      throw new Error(`wrong byte before ${at}`)
+  }
+  if (at !== bytes) throw new Error(`${at} bytes arrived of ${bytes}`)
 }
 
 const operations: Record<string, (args: never) => Promise<unknown>> = {
@@ -61,6 +100,7 @@ const operations: Record<string, (args: never) => Promise<unknown>> = {
   },
 
   async connect({ addresses, caPem, transport = {} }: ConnectArgs): Promise<void> {
+    await dialer?.close()
     dialer = new Dialer({ log: silent, transport })
     peer = dialer.peer({ addresses, serverName: SERVER_NAME, caPem, log: silent })
   },
@@ -72,35 +112,37 @@ const operations: Record<string, (args: never) => Promise<unknown>> = {
     return performance.now() - started
   },
 
-  /** MB/s of one upload, checked by its size. */
+  /** MB/s of one upload. */
   async upload({ bytes, deadlineMs = 60_000 }: BytesArgs): Promise<number> {
-    const started = performance.now()
-    const call = await thePeer().open(upload, u64(bytes), { deadlineMs })
-    for (let left = bytes; left > 0; left -= PIECE_BYTES) {
-      await call.write(left < PIECE_BYTES ? pattern.subarray(0, left) : pattern)
-    }
-    call.end()
-    const got = fromU64(await call.response)
-    if (got !== bytes) throw new Error(`${got} bytes arrived of ${bytes}`)
-    return bytes / 1_000 / (performance.now() - started)
+    return rateOf(bytes, async () => uploadBytes(bytes, deadlineMs))
   },
 
-  /** MB/s of one download, checked byte by byte at the borders of each read. */
+  /** MB/s of one download. */
   async download({ bytes, deadlineMs = 60_000 }: BytesArgs): Promise<number> {
-    const started = performance.now()
-    const call = await thePeer().open(download, u64(bytes), { deadlineMs })
-    call.end()
-    await call.response
-    const into = Buffer.allocUnsafe(PIECE_BYTES)
+    return rateOf(bytes, async () => downloadBytes(bytes, deadlineMs))
+  },
+
+  /** MB/s of a file written as a mount does: its chunks side by side, each one upload. */
+  async writeFile({ bytes, deadlineMs = 60_000 }: BytesArgs): Promise<number> {
+    const chunks = Array.from({ length: Math.ceil(bytes / CHUNK_BYTES) }, (_, index) =>
+      Math.min(CHUNK_BYTES, bytes - index * CHUNK_BYTES),
+    )
+    return rateOf(bytes, async () =>
+      Promise.all(chunks.map(async (size) => uploadBytes(size, deadlineMs))),
+    )
+  },
+
+  /** MB/s of a file read as a mount does: in ranges, some of them ahead. */
+  async readFile({ bytes, deadlineMs = 60_000 }: BytesArgs): Promise<number> {
     let at = 0
-    for (let got = await call.read(into); got > 0; got = await call.read(into)) {
-      if (into[0] !== pattern[at % PIECE_BYTES]) throw new Error(`wrong byte at ${at}`)
-      at += got
-      if (into[got - 1] !== pattern[(at - 1) % PIECE_BYTES])
-        throw new Error(`wrong byte before ${at}`)
+    const readOn = async (): Promise<void> => {
+      while (at < bytes) {
+        const size = Math.min(READ_BYTES, bytes - at)
+        at += size
+        await downloadBytes(size, deadlineMs)
+      }
     }
-    if (at !== bytes) throw new Error(`${at} bytes arrived of ${bytes}`)
-    return bytes / 1_000 / (performance.now() - started)
+    return rateOf(bytes, async () => Promise.all(Array.from({ length: READS_AT_ONCE }, readOn)))
   },
 
   /** Many small uploads and downloads, some at once, whose ends come after a pause; the slowest, ms. */
