@@ -21,9 +21,10 @@ import { LongPath } from './long-path.ts'
 import { NativeStreams } from './native-streams.ts'
 import { PathSize } from './path-size.ts'
 import { certificateName } from './peer-certificate.ts'
-import { isSideMessage } from './side-channel.ts'
 import { RemotePeer } from './remote-peer.ts'
-import { readStats, roundTripMs } from './stats.ts'
+import { Repairs } from './repairs.ts'
+import { isSideMessage, PARITY } from './side-channel.ts'
+import { pathCounts, readStats, roundTripMs } from './stats.ts'
 import { WakeTimer } from './wake-timer.ts'
 
 /** Longest that quiche waits for an acknowledgement on paths worth draining for, ms. */
@@ -56,6 +57,7 @@ export class QuicConnection implements Connection, Served {
   readonly #acks = new AckPolicy()
   readonly #path: PathSize
   readonly #longPath: LongPath
+  readonly #repairs: Repairs
 
   constructor(options: ConnectionOptions) {
     const { native, endpoint, role } = options
@@ -77,7 +79,8 @@ export class QuicConnection implements Connection, Served {
     this.#timer = new WakeTimer(() => endpoint.schedule(this))
     this.#liveness = new Liveness(options.keepAliveMs, () => roundTripMs(native))
     this.#path = new PathSize(options)
-    this.#longPath = new LongPath(() => roundTripMs(native))
+    this.#longPath = new LongPath(() => pathCounts(native))
+    this.#repairs = new Repairs(endpoint)
     this.#handshakeDueMs = endpoint.now() + quicLimits.handshakeMs
     this.peer = new RemotePeer(options.remote)
     this.closed = new Promise((resolve) => {
@@ -149,7 +152,11 @@ export class QuicConnection implements Connection, Served {
   }
 
   stats(): ConnectionStats {
-    return readStats(this.#native, this.#path.datagramBytes, this.session.open)
+    return readStats(this.#native, {
+      datagramBytes: this.#path.datagramBytes,
+      datagramsRepaired: this.#repairs.repaired,
+      requestsOpen: this.session.open,
+    })
   }
 
   /** Turns a client away before its handshake is done. */
@@ -179,20 +186,26 @@ export class QuicConnection implements Connection, Served {
   receive(datagram: Buffer, from: RemoteInfo): void {
     if (this.#over) return
     if (isSideMessage(datagram)) {
-      if (this.#path.receive(datagram, this.peer.remote, this.#endpoint.now())) {
+      if (datagram[0] === PARITY) this.#repair(datagram)
+      else if (this.#path.receive(datagram, this.peer.remote, this.#endpoint.now())) {
         this.suspect('it does not know the connection')
       }
       return
     }
+    this.#receiveQuic(datagram, from.address, from.port)
+  }
+
+  #receiveQuic(datagram: Buffer, host: string, port: number): void {
     const info = this.#recvInfo
     this.#received = true
     this.#acks.received()
+    this.#repairs.keep(datagram)
     try {
-      if (from.port === info.from.port && from.address === info.from.host) {
+      if (port === info.from.port && host === info.from.host) {
         this.#native.recv(datagram, info)
       } else {
         // The peer's address changed: quiche validates the new path before it sends much there.
-        this.#native.recv(datagram, { from: { host: from.address, port: from.port }, to: info.to })
+        this.#native.recv(datagram, { from: { host, port }, to: info.to })
         this.#dropPathEvents()
         this.#moved = true
       }
@@ -200,6 +213,15 @@ export class QuicConnection implements Connection, Served {
       // Datagrams that are not for us or damaged; fatal errors show as a closed connection.
     }
     if (this.#longPath.long && this.session.blockedOutput) this.#refill()
+  }
+
+  /** Receives what was lost on the way, if the message makes it good. */
+  #repair(message: Buffer): void {
+    if (!this.#established) return
+    const repaired = this.#repairs.repair(message)
+    if (repaired === undefined) return
+    const { host, port } = this.#recvInfo.from
+    this.#receiveQuic(repaired, host, port)
   }
 
   /** Sends what an acknowledgement has made room for, before the next one is looked at. */
@@ -243,6 +265,7 @@ export class QuicConnection implements Connection, Served {
     if (this.#native.isEstablished()) {
       this.#established = true
       this.#path.start(this.#native.destinationId(), nowMs)
+      this.#repairs.start(this.#native.destinationId())
       this.#dropFirstIds()
       const leaf = this.#native.peerCertChain()?.[0]
       if (leaf !== undefined) this.peer.name = certificateName(leaf)
@@ -280,7 +303,8 @@ export class QuicConnection implements Connection, Served {
     this.#acks.sent()
     this.#streams.touched = false
     const endpoint = this.#endpoint
-    const size = this.#path.datagramBytes
+    const { lossy } = this.#longPath
+    const size = this.#repairs.datagramBytes(this.#path.datagramBytes, lossy)
     const datagramsMax = this.#longPath.burst(size)
     let sent = 0
     while (sent < datagramsMax && !endpoint.blocked && this.#sendNext(size)) sent++
@@ -288,6 +312,7 @@ export class QuicConnection implements Connection, Served {
       this.#activeAtMs = endpoint.now()
       this.#path.used(this.#activeAtMs)
     }
+    if (lossy && !this.session.blockedOutput) this.#repairs.paused(this.peer.remote)
     endpoint.settleBurst()
     return sent === datagramsMax || endpoint.blocked
   }
@@ -305,6 +330,7 @@ export class QuicConnection implements Connection, Served {
     if (this.#moved) this.#follow(to)
     if (this.#established) endpoint.send(buffer, out[0], to.port, to.host)
     else endpoint.sendReporting(buffer, out[0], to, this.#onSent)
+    this.#repairs.cover(buffer, out[0], to)
     return true
   }
 

@@ -15,6 +15,8 @@ export const PROBE = 1
 export const PROBE_SEEN = 2
 /** A datagram came for a connection that does not exist here: the id is the one it named. */
 export const UNKNOWN_CONNECTION = 3
+/** The exclusive or of datagrams sent before (parity.ts); not a message of the form above. */
+export const PARITY = 4
 
 const ID_AT = 1
 const NONCE_AT = ID_AT + quicLimits.connectionIdBytes

@@ -76,6 +76,8 @@ export interface ConnectionStats {
   readonly packetsSent: number
   readonly packetsReceived: number
   readonly packetsLost: number
+  /** Datagrams received that were lost and made good on the way, and so not lost to the peer. */
+  readonly datagramsRepaired: number
   readonly bytesSent: number
   readonly bytesReceived: number
   readonly bytesLost: number

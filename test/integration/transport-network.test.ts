@@ -85,6 +85,27 @@ for (const [what, rule] of conditions) {
   })
 }
 
+t.test(
+  'what a long path loses is made good on the way, over the same connection',
+  slow,
+  async (t) => {
+    const network = await Network.up(t, ['a', 'b'])
+    network.set('a-b:delay=10')
+    const { client, server } = await start(t, network)
+    const repaired = async (worker: Worker): Promise<number> =>
+      (await worker.ask<Stats>('stats')).datagramsRepaired
+    await client.ask('writeFile', { bytes: 2 * MB })
+    await client.ask('readFile', { bytes: 2 * MB })
+    t.same([await repaired(client), await repaired(server)], [0, 0], 'nothing was lost')
+    network.set('a-b:loss=0.02')
+    await client.ask('writeFile', { bytes: 8 * MB })
+    t.ok((await repaired(server)) > 0, 'what was sent')
+    await client.ask('readFile', { bytes: 8 * MB })
+    t.ok((await repaired(client)) > 0, 'what was received')
+    t.equal((await server.ask<string[]>('peerAddresses')).length, 1, 'over the same connection')
+  },
+)
+
 t.test('no end of a payload is lost with the packet that carried it', slow, async (t) => {
   const network = await Network.up(t, ['a', 'b'])
   network.set('a-b:delay=5,loss=0.08')
