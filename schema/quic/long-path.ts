@@ -8,8 +8,8 @@
  * ones there is nothing to gain, and others on the same socket get their turn sooner.
  *
  * Lossy: long, and single datagrams get lost now and then. In a round trip with a loss that window does
- * not grow; so losses are repaired on the way (parity.ts). Where much is lost, a queue is full, and
- * repairs would only fill it more.
+ * not grow; so losses are repaired on the way (parity.ts). Where much is lost, or round trips take longer
+ * than they did, a queue stands on the path, which is full then: repairs would only take from it.
  */
 import { quicLimits } from './limits.ts'
 import type { PathCounts } from './stats.ts'
@@ -25,6 +25,10 @@ const LOSSY_MIN = 0.002
 const LOSSY_MAX = 0.1
 /** Milliseconds without any loss, repaired ones apart, until a path is not lossy any more. */
 const LOSSY_MS = 10_000
+/** Round trips in proportion to the shortest from which a queue stands on the path. */
+const QUEUED = 1.8
+/** Growth of the shortest with each look, for paths that become longer: a fifth in ten seconds. */
+const FORGET = 1.0004
 
 export class LongPath {
   long = false
@@ -34,6 +38,7 @@ export class LongPath {
   #sent = 0
   #lost = 0
   #lossyUntilMs = 0
+  #shortestMs = Infinity
 
   constructor(counts: () => PathCounts) {
     this.#counts = counts
@@ -45,6 +50,8 @@ export class LongPath {
     this.#lookAtMs = nowMs + LOOK_MS
     const { rttMs, sent, lost } = this.#counts()
     this.long = rttMs >= LONG_MS
+    // Whole milliseconds: 0 is less than one, and would never grow.
+    this.#shortestMs = Math.min(Math.max(1, rttMs), this.#shortestMs * FORGET)
     const newlySent = sent - this.#sent
     if (newlySent >= JUDGED_BY) this.#judge((lost - this.#lost) / newlySent, nowMs)
     // Fewer than before: the connection has moved to another path.
@@ -52,7 +59,8 @@ export class LongPath {
       this.#sent = sent
       this.#lost = lost
     }
-    this.lossy = this.long && nowMs < this.#lossyUntilMs
+    const queued = rttMs >= QUEUED * this.#shortestMs
+    this.lossy = this.long && !queued && nowMs < this.#lossyUntilMs
   }
 
   /** Datagrams of `bytes` that the connection may send before others get their turn. */
@@ -65,6 +73,7 @@ export class LongPath {
 
   #judge(share: number, nowMs: number): void {
     if (share > LOSSY_MAX) this.#lossyUntilMs = 0
-    else if (share >= LOSSY_MIN || (share > 0 && this.lossy)) this.#lossyUntilMs = nowMs + LOSSY_MS
+    else if (share >= LOSSY_MIN || (share > 0 && nowMs < this.#lossyUntilMs))
+      this.#lossyUntilMs = nowMs + LOSSY_MS
   }
 }

@@ -61,6 +61,12 @@ t.test('a path is lossy while a few datagrams get lost on it, and it is long', a
   Object.assign(counts, { sent: 30_350, lost: 363 })
   path.look(14_000)
   t.ok(path.lossy)
+  counts.rttMs = 40
+  path.look(14_200)
+  t.notOk(path.lossy, 'a queue that stands is not made longer')
+  counts.rttMs = 21
+  path.look(14_300)
+  t.ok(path.lossy)
   counts.rttMs = 1
   path.look(14_500)
   t.notOk(path.lossy, 'a short path repeats soon enough')
