@@ -63,7 +63,8 @@ export const changeNames: Mutation<ChangeNamesRequest, ChangeNamesResponse> = {
       () => undefined,
     )
   },
-  held: ({ changes }) => changes.flatMap(({ birth: born }) => (born?.hold === true ? born.inode : [])),
+  held: ({ changes }) =>
+    changes.flatMap(({ birth: born }) => (born?.hold === true ? born.inode : [])),
 
   async run(txn, request, caller, services) {
     const after = new Map<number, Inode>()
