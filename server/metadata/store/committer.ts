@@ -8,6 +8,9 @@
  * they are durable. Later decisions build on them, so a batch that cannot be written ends the
  * server (`onFailure`): there is no way to take back what others have seen.
  *
+ * What waits is cut into batches of a bounded size, as handing one over blocks everybody. Each has the
+ * counters as they were after its last decision.
+ *
  * Durable is what is on our own disk and, when a synchronous standby is followed by one, also on the
  * standby's (standby/commit-log.ts). The next batch is written meanwhile.
  */
@@ -42,6 +45,8 @@ interface Batch {
   number: number
 }
 
+/** Changes after which a batch takes no further decision: about 5 ms of everybody's time. */
+const BATCH_CHANGES_MAX = 1_024
 /** Decisions remembered in a generation before the one before it is forgotten. */
 const GENERATION_WRITES_MIN = 4_096
 
@@ -69,9 +74,12 @@ export class Committer {
   #writtenSequence = 0
   #durableSequence = 0
   #next = newBatch()
+  /** Batches that take no more decisions, and wait for those before them. */
+  readonly #full: Batch[] = []
   /** Batches that are not durable yet, in order; the last one may be being written. */
   readonly #pending: Batch[] = []
   #pendingChanges = 0
+  #fullChanges = 0
   #writing = false
   /** The write under way, or the last one. */
   #write: Promise<void> | undefined
@@ -108,7 +116,7 @@ export class Committer {
 
   /** Changes that wait for the batch being written, or for the standby. */
   get waiting(): number {
-    return this.#next.changes.length + this.#pendingChanges
+    return this.#next.changes.length + this.#pendingChanges + this.#fullChanges
   }
 
   /** The last decision that is durable; so are all before it. */
@@ -179,19 +187,21 @@ export class Committer {
     for (const { name, delta, limit } of transaction.counters) {
       if (limit !== undefined && this.#counters.get(name) + delta > limit.max) limit.refuse()
     }
-    if (transaction.writes.size > 0) this.#take(transaction)
+    const durable =
+      transaction.writes.size > 0 ? this.#take(transaction) : this.durable(transaction.dependsOn)
     for (const effect of transaction.effects) effect()
-    return transaction.writes.size > 0 ? this.#next.durable : this.durable(transaction.dependsOn)
+    return durable
   }
 
   /** When decision number `sequence` is durable; undefined when it already is. */
   durable(sequence: number): Promise<void> | undefined {
     if (sequence <= this.#durableSequence) return undefined
     for (const batch of this.#pending) if (sequence <= batch.sequence) return batch.durable
+    for (const batch of this.#full) if (sequence <= batch.sequence) return batch.durable
     return this.#next.durable
   }
 
-  #take(transaction: Transaction): void {
+  #take(transaction: Transaction): Promise<void> {
     const sequence = ++this.#sequence
     const batch = this.#next
     batch.sequence = sequence
@@ -205,7 +215,28 @@ export class Committer {
       this.#watchers.get(table)?.(key, encoded !== undefined, sequence)
     }
     for (const { name, delta } of transaction.counters) this.#counters.add(name, delta)
+    if (batch.changes.length >= BATCH_CHANGES_MAX) {
+      this.#full.push(this.#closeNext())
+      this.#fullChanges += batch.changes.length
+    }
     this.#schedule()
+    return batch.durable
+  }
+
+  /** What was decided so far takes no more. */
+  #closeNext(): Batch {
+    const batch = this.#next
+    batch.changes.push(...this.#counters.takeChanges())
+    this.#next = newBatch()
+    return batch
+  }
+
+  /** The next one to write. */
+  #nextBatch(): Batch {
+    const full = this.#full.shift()
+    if (full === undefined) return this.#closeNext()
+    this.#fullChanges -= full.changes.length
+    return full
   }
 
   #schedule(): void {
@@ -221,12 +252,11 @@ export class Committer {
 
   async #writeNext(): Promise<void> {
     if (this.#log.superseded !== undefined) return
-    const batch = this.#next
-    this.#next = newBatch()
+    const batch = this.#nextBatch()
     this.#writing = true
     this.#pending.push(batch)
     this.#pendingChanges += batch.changes.length
-    const changes = [...batch.changes, ...this.#counters.takeChanges()]
+    const { changes } = batch
     const logged = this.#log.append(changes)
     batch.number = this.#log.history.number
     try {
@@ -238,7 +268,7 @@ export class Committer {
     }
     this.#writing = false
     this.#writtenSequence = batch.sequence
-    if (this.#next.changes.length > 0) this.#schedule()
+    if (this.#full.length > 0 || this.#next.changes.length > 0) this.#schedule()
     this.#log.wrote(batch.number)
     this.#release()
   }
@@ -250,7 +280,8 @@ export class Committer {
 
   /** Another server is the right one: what is not acknowledged by now never is. */
   #giveUp(): void {
-    for (const batch of [...this.#pending, this.#next]) batch.reject(this.#log.superseded)
+    for (const batch of [...this.#pending, ...this.#full, this.#next])
+      batch.reject(this.#log.superseded)
   }
 
   /** Lets go of batches that are durable by now, in order. */

@@ -277,3 +277,35 @@ t.test(
     t.equal(queues.size, 0, 'and nothing is left behind')
   },
 )
+
+t.test('what waits goes in batches of a bounded size, each with its own counters', async (t) => {
+  const dir = t.testdir()
+  const failed: unknown[] = []
+  const { database, store } = await open(t, { dir, onFailure: (error) => failed.push(error) })
+  const write = store.write.bind(store)
+  store.write = async (changes, options) => {
+    if (store.batches.length === 2) store.fail = new Error('the disk is gone')
+    await write(changes, options)
+  }
+  const count = 5_000
+  let durable = 0
+  for (let record = 0; record < count; record++) {
+    void database
+      .write({}, (txn) => {
+        set(txn, `record ${record}`, record)
+        txn.add(counterNames.inodes, 1)
+      })
+      .then(
+        () => durable++,
+        () => undefined,
+      )
+  }
+  while (failed.length === 0) await new Promise(setImmediate)
+  for (const size of store.batches) t.ok(size <= 1_100, `${size} changes in one batch`)
+  t.ok(durable >= 1_024 && durable < count, `${durable} are durable`)
+  await store.close()
+  const again = await open(t, { dir })
+  const entries = await again.store.range({ ...ranges.sequences, limit: count })
+  t.equal(entries.length, durable, 'the records of those that were answered')
+  t.equal(again.database.counters.get(counterNames.inodes), durable, 'and as many counted')
+})
