@@ -205,24 +205,7 @@ class SealedFileSystem implements FileSystem {
   }
 
   write(handle: Handle, bytes: Uint8Array, position: number): number | Promise<number> {
-    const open = this.#writable(handle)
-    // Whoever goes on after a write that failed, for want of room, is not given more memory.
-    if (!this.#context.budget.isOver) return this.#write(open, bytes, position)
-    return this.#files.makeRoom(open).then(() => this.#write(open, bytes, position))
-  }
-
-  #write(open: OpenHandle, bytes: Uint8Array, position: number): number | Promise<number> {
-    if (!open.append) return this.#writeAt(open, bytes, position)
-    const { file } = open
-    const refreshed = file.refreshed()
-    if (refreshed === undefined) return this.#writeAt(open, bytes, file.size)
-    return refreshed.then(() => this.#writeAt(open, bytes, file.size))
-  }
-
-  #writeAt(open: OpenHandle, bytes: Uint8Array, position: number): number | Promise<number> {
-    open.file.write(bytes, position)
-    if (!open.writeBack.afterWrite()) return bytes.length
-    return this.#files.makeRoom(open).then(() => bytes.length)
+    return this.#files.write(this.#writable(handle), bytes, position)
   }
 
   async truncateHandle(handle: Handle, size: number): Promise<void> {

@@ -122,6 +122,13 @@ export class OpenFiles {
     return open
   }
 
+  /** Writes at `position`, or at the end of a file that is open for appending; returns the bytes written. */
+  write(open: OpenHandle, bytes: Uint8Array, position: number): number | Promise<number> {
+    // Whoever goes on after a write that failed, for want of room, is not given more memory.
+    if (!this.#context.budget.isOver) return this.#write(open, bytes, position)
+    return this.makeRoom(open).then(() => this.#write(open, bytes, position))
+  }
+
   /** Saves what the file has, and throws what this handle has not reported yet. */
   async save(open: OpenHandle): Promise<void> {
     if (!open.writable) return
@@ -183,6 +190,20 @@ export class OpenFiles {
     // Another file's failure is for its own writers, unless nobody gets room.
     if (largest !== writer) await largest.writeBack.relieve().catch(throwBug)
     if (largest === writer || this.#context.budget.isOver) await writer.writeBack.relieve()
+  }
+
+  #write(open: OpenHandle, bytes: Uint8Array, position: number): number | Promise<number> {
+    if (!open.append) return this.#writeAt(open, bytes, position)
+    const { file } = open
+    const refreshed = file.refreshed()
+    if (refreshed === undefined) return this.#writeAt(open, bytes, file.size)
+    return refreshed.then(() => this.#writeAt(open, bytes, file.size))
+  }
+
+  #writeAt(open: OpenHandle, bytes: Uint8Array, position: number): number | Promise<number> {
+    open.file.write(bytes, position)
+    if (!open.writeBack.afterWrite()) return bytes.length
+    return this.makeRoom(open).then(() => bytes.length)
   }
 
   #begin(inode: Inode, key: InodeKey, path: string): OpenFile {

@@ -108,8 +108,7 @@ export class Tree {
 
   /** The number of the directory that has `path`'s last name, if that is known at this moment. */
   knownDirectoryOf(path: string): number | undefined {
-    const names = componentsOf(path).slice(0, -1)
-    const known = this.#known({ names, path, hold: false })
+    const known = this.#known({ names: componentsOf(path).slice(0, -1), path, hold: false })
     return known !== undefined && 'inode' in known ? known.inode.inode : undefined
   }
 

@@ -6,18 +6,18 @@
  */
 import type { RemoteInfo } from 'node:dgram'
 import quiche from '@matrixai/quic/native/quiche.js'
-import type { Connection as Native, RecvInfo } from '@matrixai/quic/native/types.js'
+import type { Connection as Native } from '@matrixai/quic/native/types.js'
 import type { Call, CallOptions, Connection, ConnectionStats, Method } from '../rpc/api.ts'
 import { Session } from '../rpc/session.ts'
 import { DfsError, STATUS } from '../wire/status.ts'
 import { AckPolicy } from './ack-policy.ts'
-import type { HostPort } from './address.ts'
 import { describeEnd } from './close-reason.ts'
 import type { ConnectionOptions } from './connection-options.ts'
 import type { Endpoint, Served } from './endpoint.ts'
 import { quicLimits } from './limits.ts'
 import { Liveness, SILENT } from './liveness.ts'
 import { LongPath } from './long-path.ts'
+import { NativeDatagrams } from './native-datagrams.ts'
 import { NativeStreams } from './native-streams.ts'
 import { PathSize } from './path-size.ts'
 import { certificateName } from './peer-certificate.ts'
@@ -40,9 +40,7 @@ export class QuicConnection implements Connection, Served {
   readonly #native: Native
   readonly #endpoint: Endpoint
   readonly #streams: NativeStreams
-  #recvInfo: RecvInfo
-  /** A datagram came from another address: see where quiche sends from now on. */
-  #moved = false
+  readonly #datagrams: NativeDatagrams
   #retired = false
   #established = false
   #received = false
@@ -64,7 +62,6 @@ export class QuicConnection implements Connection, Served {
     this.#options = options
     this.#native = native
     this.#endpoint = endpoint
-    this.#recvInfo = { from: { ...options.remote }, to: { ...endpoint.local } }
     this.#streams = new NativeStreams(native, role === 'client' ? 0 : 1, () =>
       endpoint.schedule(this),
     )
@@ -83,6 +80,7 @@ export class QuicConnection implements Connection, Served {
     this.#repairs = new Repairs(endpoint)
     this.#handshakeDueMs = endpoint.now() + quicLimits.handshakeMs
     this.peer = new RemotePeer(options.remote)
+    this.#datagrams = new NativeDatagrams(native, this.peer, endpoint.local)
     this.closed = new Promise((resolve) => {
       this.#endResolve = resolve
     })
@@ -196,22 +194,10 @@ export class QuicConnection implements Connection, Served {
   }
 
   #receiveQuic(datagram: Buffer, host: string, port: number): void {
-    const info = this.#recvInfo
     this.#received = true
     this.#acks.received()
     this.#repairs.keep(datagram)
-    try {
-      if (port === info.from.port && host === info.from.host) {
-        this.#native.recv(datagram, info)
-      } else {
-        // The peer's address changed: quiche validates the new path before it sends much there.
-        this.#native.recv(datagram, { from: { host, port }, to: info.to })
-        this.#dropPathEvents()
-        this.#moved = true
-      }
-    } catch {
-      // Datagrams that are not for us or damaged; fatal errors show as a closed connection.
-    }
+    this.#datagrams.receive(datagram, host, port)
     if (this.#longPath.long && this.session.blockedOutput) this.#refill()
   }
 
@@ -220,7 +206,7 @@ export class QuicConnection implements Connection, Served {
     if (!this.#established) return
     const repaired = this.#repairs.repair(message)
     if (repaired === undefined) return
-    const { host, port } = this.#recvInfo.from
+    const { host, port } = this.#datagrams.from
     this.#receiveQuic(repaired, host, port)
   }
 
@@ -321,40 +307,16 @@ export class QuicConnection implements Connection, Served {
   #sendNext(size: number): boolean {
     const endpoint = this.#endpoint
     const buffer = endpoint.borrow(size)
-    const out = this.#nextDatagram(buffer)
+    const out = this.#datagrams.next(buffer)
     if (out === null) {
       endpoint.giveBack(buffer)
       return false
     }
     const { to } = out[1]
-    if (this.#moved) this.#follow(to)
     if (this.#established) endpoint.send(buffer, out[0], to.port, to.host)
     else endpoint.sendReporting(buffer, out[0], to, this.#onSent)
     this.#repairs.cover(buffer, out[0], to)
     return true
-  }
-
-  #dropPathEvents(): void {
-    // Typed as never absent, but null after the last.
-    let event: unknown
-    do event = this.#native.pathEventNext()
-    while (event !== null)
-  }
-
-  #follow(to: HostPort): void {
-    this.#moved = false
-    if (to.port === this.peer.remote.port && to.host === this.peer.remote.host) return
-    this.peer.remote = { host: to.host, port: to.port }
-    this.#recvInfo = { from: { ...this.peer.remote }, to: this.#recvInfo.to }
-  }
-
-  #nextDatagram(buffer: Buffer): ReturnType<Native['send']> {
-    try {
-      return this.#native.send(buffer)
-    } catch {
-      // A fatal error of the protocol: quiche is closed, which the turn notices.
-      return null
-    }
   }
 
   readonly #onSent = (error: Error | null): void => {
