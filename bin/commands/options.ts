@@ -49,7 +49,10 @@ export async function withFileSystem<T>(
   try {
     const fs = await openFileSystem({ client, log, stateDir })
     try {
-      return await body(fs)
+      const result = await body(fs)
+      // Names may be held back for a moment: what the command says is done must be.
+      await fs.fsyncDirectory()
+      return result
     } finally {
       await fs.close()
     }
