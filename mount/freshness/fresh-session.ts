@@ -159,6 +159,11 @@ export class FreshSession implements MetadataSession {
     return response
   }
 
+  /** Whether this mount has an inode open, or is about to. */
+  isHeld(inode: number): boolean {
+    return this.#held.has(inode)
+  }
+
   held(inode: number): void {
     this.#held.set(inode, (this.#held.get(inode) ?? 0) + 1)
     this.#session.held(inode)

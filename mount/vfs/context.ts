@@ -15,7 +15,7 @@ import type { WriteBudget } from './write-budget.ts'
 export interface Context {
   /** Gives no inode on without a mark that is older than it can be; asks nothing before what is held back. */
   readonly session: MetadataSession
-  readonly freshness: Pick<FreshSession, 'requireTree' | 'changed' | 'removed' | 'close'>
+  readonly freshness: Pick<FreshSession, 'requireTree' | 'changed' | 'removed' | 'isHeld' | 'close'>
   readonly chunks: ChunkClient
   readonly log: Log
   readonly verifier: InodeVerifier

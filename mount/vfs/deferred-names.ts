@@ -232,8 +232,9 @@ export class DeferredNames {
 
   /** What is known of an inode that nothing else is done to. */
   #unused(inode: number): Inode | undefined {
-    const { leased } = this.#context
+    const { leased, freshness } = this.#context
     if (this.#files.file(inode) !== undefined || leased.isChanging(inode)) return undefined
+    if (freshness.isHeld(inode)) return undefined
     return leased.inode(inode)
   }
 
