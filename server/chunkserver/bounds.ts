@@ -2,12 +2,13 @@
  * Every bound of the chunkserver, with its unit and its reason.
  *
  * Memory is what requests may hold at once (`writeBudgetBytes` for each length of chain,
- * `readBudgetBytes`), the index's caches, and a fixed record for each open file; the number of
+ * `readBudgetBytes`, the stages), the index's caches, and a fixed record for each open file; the number of
  * chunks does not enter.
  */
 import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 
+const KIB = 1_024
 const MIB = 1_048_576
 
 export const bounds = {
@@ -41,7 +42,13 @@ export const bounds = {
   waitingReadsMax: 256,
   /** Requests of all connections that may wait for their share of a budget. */
   waitingRequestsMax: 512,
-  /** Bytes written to a file between two syncs: writing back starts while more is on its way. */
+  /**
+   * Bytes that are gathered for one write past the page cache; chunks below it, and what is left at the end,
+   * go through it. How many chunks may do so at once; others go through it, too.
+   */
+  stageBytes: 512 * KIB,
+  stagesMax: 64,
+  /** Bytes written through the page cache between two syncs: writing back starts while more is on its way. */
   syncEveryBytes: 8 * MIB,
   /** Chunk files kept open for reading, each with its checksums (at most 4.2 KiB). */
   openFilesMax: 512,

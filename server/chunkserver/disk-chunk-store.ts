@@ -26,6 +26,7 @@ import {
 import { diskError, removeFile, syncDirectory } from './disk.ts'
 import { DurableDirectories } from './durable-directories.ts'
 import { OpenFiles } from './open-files.ts'
+import { StagePool } from './stage-pool.ts'
 
 export interface DiskChunkStoreOptions {
   /** The chunkserver's directory; `chunks` and `index` are below it. */
@@ -39,7 +40,6 @@ export class DiskChunkStore implements ChunkStore {
   readonly paths: ChunkPaths
   readonly index: ChunkIndex
   readonly #log: Log
-  readonly #directories: DurableDirectories
   readonly #files = new OpenFiles()
   /** Ids that are being written, deleted or marked: one at a time. */
   readonly #busy = new Set<number>()
@@ -50,9 +50,10 @@ export class DiskChunkStore implements ChunkStore {
     this.index = index
     this.paths = paths
     this.#log = log
-    this.#directories = new DurableDirectories(paths.root)
+    const directories = new DurableDirectories(paths.root)
+    const stages = new StagePool()
     this.#sink = {
-      createFile: (chunk) => ChunkFileWriter.create(paths, this.#directories, chunk),
+      createFile: (chunk) => ChunkFileWriter.create({ paths, directories, stages }, chunk),
       indexFile: ({ chunk, sealedBytes, writtenMs }) =>
         index.add(chunk, fileRecord(sealedBytes, writtenMs)),
       storeSmall: (meta, payload) => index.add(meta.chunk, smallRecord(meta), payload),

@@ -28,7 +28,7 @@ export function errorCode(error: unknown): string | undefined {
 }
 
 /** Opens a file and returns its descriptor; fails with the system's own error. */
-export function openDescriptor(path: string, flags: string): Promise<number> {
+export function openDescriptor(path: string, flags: string | number): Promise<number> {
   return new Promise((resolve, reject) => {
     fs.open(path, flags, 0o600, (error, fd) => {
       if (error === null) resolve(fd)

@@ -1,12 +1,22 @@
 /**
  * The chunk store on files and RocksDB: the contract of all stores, and what only this one has.
  */
+import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import RocksDb from 'rocksdb'
 import t, { type Test } from 'tap'
 import { limits } from '../../../../schema/wire/limits.ts'
+import { bounds } from '../../../../server/chunkserver/bounds.ts'
 import { chunkPath } from '../../../../server/chunkserver/chunk-file-writer.ts'
 import { DiskChunkStore } from '../../../../server/chunkserver/disk-chunk-store.ts'
 import { keys } from '../../../../server/chunkserver/index-keys.ts'
@@ -51,6 +61,59 @@ t.test('small chunks make no files, larger ones one each, below two levels', asy
   await put(store, 0x12_3456, randomBytes(BLOCK + 1))
   t.equal(chunkPath(store.paths, 0x12_3456), join(store.paths.root, '01/23/0000000000123456'))
   t.equal(readFileSync(chunkPath(store.paths, 0x12_3456)).length, BLOCK + 1 + 8 + 40 + 40)
+})
+
+t.test(
+  'files past the page cache are whole at every size, also when its stages are all out',
+  async (t) => {
+    const { store } = await openFor(t)
+    const { stageBytes, stagesMax } = bounds
+    const all = randomBytes(5 * stageBytes)
+    const sizes = [1, 2, 4].flatMap((n) =>
+      [-4_096, -1, 0, 1, 4_096].map((by) => n * stageBytes + by),
+    )
+    for (const [at, bytes] of sizes.entries()) {
+      await put(store, at + 1, all.subarray(0, bytes), 1 + (at % 9))
+      t.ok((await get(store, at + 1)).equals(all.subarray(0, bytes)), `${bytes} bytes`)
+    }
+    const others = await Promise.all(
+      Array.from({ length: stagesMax + 1 }, async (_, i) => {
+        const writer = await store.create(1_000 + i, Buffer.alloc(40, 1))
+        for (const part of [0, 4])
+          await writer.append(all.subarray(part * BLOCK, (part + 4) * BLOCK))
+        return writer
+      }),
+    )
+    for (const writer of others) {
+      await writer.append(all.subarray(8 * BLOCK, 20 * BLOCK + 5))
+      await writer.commit()
+    }
+    for (const i of others.keys()) {
+      t.ok((await get(store, 1_000 + i)).equals(all.subarray(0, 20 * BLOCK + 5)))
+    }
+  },
+)
+
+t.test('a file system without direct writes is written the ordinary way', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'dfs-ramfs-'))
+  // RAM file systems refuse O_DIRECT, with EINVAL.
+  const mounted = spawnSync('/bin/mount', ['-t', 'ramfs', 'none', directory]).status === 0
+  try {
+    const store = await openStore(directory)
+    try {
+      const bytes = randomBytes(3 * bounds.stageBytes + 7)
+      await put(store, 1, bytes)
+      t.ok(
+        (await get(store, 1)).equals(bytes),
+        mounted ? 'in RAM' : 'on the ordinary one: only root mounts',
+      )
+    } finally {
+      await store.close()
+    }
+  } finally {
+    if (mounted) execFileSync('/bin/umount', ['--lazy', directory])
+    rmSync(directory, { recursive: true })
+  }
 })
 
 t.test('damage of any kind in a file is found before a byte leaves', async (t) => {
