@@ -9,14 +9,13 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { ChunkSealer } from '../crypto/chunk-cipher.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
+import { SegmentPool } from './segment-pool.ts'
 
 /** Blocks in a segment at most: 1 MiB goes to the transport at a time. */
 const SEGMENT_BLOCKS_MAX = 16
 
-/** Whole segments of chunks that are stored, kept for the next ones: 32 MiB. */
-const SPARE_SEGMENTS_MAX = 32
 const SEGMENT_BYTES = SEGMENT_BLOCKS_MAX * limits.sealedBlockBytes
-const spareSegments: Buffer[] = []
+const segmentPool = new SegmentPool(SEGMENT_BYTES)
 
 export interface Segment {
   readonly bytes: Buffer
@@ -110,8 +109,7 @@ export class SealedChunk {
    */
   drop(sent: boolean): void {
     for (const { bytes } of sent ? this.#segments : []) {
-      if (spareSegments.length === SPARE_SEGMENTS_MAX) break
-      if (bytes.length === SEGMENT_BYTES) spareSegments.push(bytes)
+      if (bytes.length === SEGMENT_BYTES) segmentPool.give(bytes)
     }
     this.#ended = true
     this.#sealer.erase()
@@ -127,8 +125,8 @@ export class SealedChunk {
       // Small chunks take little memory, large ones few segments.
       const blocks = last ? 1 : Math.min(SEGMENT_BLOCKS_MAX, Math.max(1, this.#blocks))
       const bytes = last ? sealed : blocks * limits.sealedBlockBytes
-      const spare = bytes === SEGMENT_BYTES ? spareSegments.pop() : undefined
-      segment = { bytes: spare ?? Buffer.allocUnsafeSlow(bytes), filled: 0 }
+      const whole = bytes === SEGMENT_BYTES
+      segment = { bytes: whole ? segmentPool.take() : Buffer.allocUnsafeSlow(bytes), filled: 0 }
       this.#segments.push(segment)
       this.#heldBytes += bytes
     }

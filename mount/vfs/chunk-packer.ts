@@ -14,7 +14,7 @@ const BLOCK_BYTES = limits.blockBytes
 export class ChunkPacker implements PendingChunk {
   readonly #writer: ChunkWriter
   readonly #cache: Context['cache']
-  /** The block that is being filled, when it could not be taken over whole. */
+  /** The block that is being filled, for the cache; and how far. */
   #partial: Buffer | undefined
   #partialBytes = 0
   #outcome: Promise<ChunkOutcome> | undefined
@@ -55,7 +55,7 @@ export class ChunkPacker implements PendingChunk {
     return this.#outcome
   }
 
-  /** Takes `bytes` and the memory they are in. A promise must be waited for before the next call. */
+  /** Takes a copy of `bytes`. A promise must be waited for before the next call. */
   append(bytes: Buffer): Promise<void> | undefined {
     invariant(bytes.length <= this.room, 'a chunk is not overfilled')
     const sent = this.#writer.append(bytes)
@@ -70,11 +70,10 @@ export class ChunkPacker implements PendingChunk {
       (stored) => ({ stored }),
       (error: unknown) => ({ stored: undefined, error }),
     )
-    if (this.#partial !== undefined && this.#partialBytes > 0) {
-      // A copy of its own size: the cache accounts for what it keeps.
-      this.#put(this.#lastBlock, Buffer.from(this.#partial.subarray(0, this.#partialBytes)))
-    }
+    const rest = this.openBlock(this.#lastBlock)
+    if (rest !== undefined) this.#put(this.#lastBlock, rest)
     this.#partial = undefined
+    this.#partialBytes = 0
   }
 
   /** Gives the chunk up because it cannot be written any further. */
@@ -82,12 +81,13 @@ export class ChunkPacker implements PendingChunk {
     if (this.#outcome !== undefined) return
     this.#writer.abort()
     this.#partial = undefined
+    this.#partialBytes = 0
     this.#outcome = failedWith(error)
   }
 
   openBlock(block: number): Uint8Array | undefined {
-    if (this.#partial === undefined || block !== this.#lastBlock) return undefined
-    return this.#partial.subarray(0, this.#partialBytes)
+    if (this.#partialBytes === 0 || block !== this.#lastBlock) return undefined
+    return this.#partial?.subarray(0, this.#partialBytes)
   }
 
   get #lastBlock(): number {
@@ -95,21 +95,20 @@ export class ChunkPacker implements PendingChunk {
   }
 
   #remember(bytes: Buffer): void {
-    if (this.#partialBytes === 0 && bytes.length === BLOCK_BYTES) {
-      this.#put(this.#lastBlock, bytes)
-      return
-    }
     let block = Math.floor((this.#writer.length - bytes.length) / BLOCK_BYTES)
     for (let at = 0; at < bytes.length; block++) {
-      const partial = (this.#partial ??= Buffer.allocUnsafeSlow(BLOCK_BYTES))
       const count = Math.min(BLOCK_BYTES - this.#partialBytes, bytes.length - at)
-      partial.set(bytes.subarray(at, at + count), this.#partialBytes)
-      this.#partialBytes += count
+      if (count === BLOCK_BYTES) {
+        this.#put(block, bytes.subarray(at, at + count))
+      } else {
+        const partial = (this.#partial ??= Buffer.allocUnsafeSlow(BLOCK_BYTES))
+        partial.set(bytes.subarray(at, at + count), this.#partialBytes)
+        this.#partialBytes += count
+        if (this.#partialBytes < BLOCK_BYTES) return
+        this.#put(block, partial)
+        this.#partialBytes = 0
+      }
       at += count
-      if (this.#partialBytes < BLOCK_BYTES) return
-      this.#put(block, partial)
-      this.#partial = undefined
-      this.#partialBytes = 0
     }
   }
 

@@ -17,7 +17,8 @@ import { ChunkPacker } from './chunk-packer.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
 import { send } from './commit.ts'
 import { addedSince, covers, runsToRewrite, type Run } from './compaction-plan.ts'
-import { copyPiece, eachPiece, fetchPieces, type Piece } from './extent-reader.ts'
+import type { Piece } from './block-cache.ts'
+import { eachPiece, fetchPieces } from './extent-reader.ts'
 import { manifestBytes, type Manifest } from './manifest.ts'
 import { sealedPatch } from './patch.ts'
 import type { SharedFile } from './shared-file.ts'
@@ -179,9 +180,7 @@ async function copyRun(
     const end = Math.min(to, at + STEP_BYTES)
     const bytes = await readCommitted(file, window, extents, { from: at, to: end })
     for (let start = 0; start < bytes.length; start += limits.blockBytes) {
-      // A copy: the block cache keeps what it is given, and must not keep the rest with it.
-      const block = Buffer.from(bytes.subarray(start, start + limits.blockBytes))
-      const sent = packer.append(block)
+      const sent = packer.append(bytes.subarray(start, start + limits.blockBytes))
       if (sent !== undefined) await sent
     }
   }
@@ -197,14 +196,13 @@ async function readCommitted(
   const bytes = Buffer.alloc(to - from)
   const missing: Piece[] = []
   eachPiece(extents, { from, to, at: 0 }, (piece) => {
-    const block = context.cache.get(piece.chunk, piece.block)
-    if (block === undefined || !copyPiece(piece, block, bytes)) missing.push(piece)
+    if (!context.cache.copy(piece, bytes)) missing.push(piece)
   })
   const locate = async (chunk: number): Promise<LocatedChunk | undefined> => {
     if (context.locations.get(chunk) === undefined) await committed.reload(window)
     return context.locations.get(chunk)
   }
-  const source = { cache: context.cache, fetcher: context.fetcher, key: committed.key, locate }
+  const source = { fetcher: context.fetcher, key: committed.key, locate }
   if (!(await fetchPieces(source, missing, bytes))) {
     const detail = `window ${window} of ${file.path} changed while it was rewritten`
     throw new DfsError('versionConflict', detail)

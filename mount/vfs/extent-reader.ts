@@ -5,23 +5,12 @@
 import type { Extent } from '../../schema/generated/common.ts'
 import { firstExtentAt } from '../../schema/wire/extents.ts'
 import { limits } from '../../schema/wire/limits.ts'
-import type { BlockCache } from './block-cache.ts'
+import { copyPiece, type Piece } from './block-cache.ts'
 import { BLOCKS_PER_REQUEST_MAX, type BlockFetcher, type FetchedBlocks } from './block-fetcher.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 
 const BLOCK_BYTES = limits.blockBytes
-
-/** Bytes of one block that belong at one place of the reader's buffer. */
-export interface Piece {
-  readonly chunk: number
-  readonly block: number
-  /** Where they are in the block. */
-  readonly from: number
-  readonly length: number
-  /** Where they go in the buffer. */
-  readonly at: number
-}
 
 /**
  * Calls `onPiece` for each piece that the extents have of [from, to) of their window, in order.
@@ -48,15 +37,7 @@ export function eachPiece(
   }
 }
 
-/** Copies a piece out of its block; false when the block is too short to have it. */
-export function copyPiece(piece: Piece, block: Uint8Array, into: Uint8Array): boolean {
-  if (piece.from + piece.length > block.length) return false
-  into.set(block.subarray(piece.from, piece.from + piece.length), piece.at)
-  return true
-}
-
 export interface PieceSource {
-  readonly cache: BlockCache
   readonly fetcher: BlockFetcher
   readonly key: InodeKey
   /** Where a chunk is, or undefined when the extents are out of date and must be asked for again. */

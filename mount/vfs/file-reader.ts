@@ -10,7 +10,8 @@ import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { BLOCKS_PER_REQUEST_MAX } from './block-fetcher.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
-import { copyPiece, eachPiece, fetchPieces, type Piece } from './extent-reader.ts'
+import { copyPiece, type Piece } from './block-cache.ts'
+import { eachPiece, fetchPieces } from './extent-reader.ts'
 import type { ReadAhead } from './read-ahead.ts'
 import type { SharedFile } from './shared-file.ts'
 
@@ -116,8 +117,7 @@ export class FileReader {
   }
 
   #copyCached(piece: Piece, into: Uint8Array): boolean {
-    const block = this.#file.context.cache.get(piece.chunk, piece.block)
-    if (block !== undefined) return copyPiece(piece, block, into)
+    if (this.#file.context.cache.copy(piece, into)) return true
     const open = this.#file.pendingChunk(piece.chunk)?.openBlock(piece.block)
     return open !== undefined && copyPiece(piece, open, into)
   }
@@ -125,7 +125,6 @@ export class FileReader {
   async #fetch(missing: readonly Piece[], into: Uint8Array): Promise<boolean> {
     const { context, committed } = this.#file
     const source = {
-      cache: context.cache,
       fetcher: context.fetcher,
       key: committed.key,
       locate: async (chunk: number) => this.#locate(chunk),

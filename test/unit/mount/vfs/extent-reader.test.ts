@@ -6,7 +6,8 @@ import t from 'tap'
 import type { Extent } from '../../../../schema/generated/common.ts'
 import { limits } from '../../../../schema/wire/limits.ts'
 import { firstExtentAt, overlay } from '../../../../schema/wire/extents.ts'
-import { copyPiece, eachPiece, type Piece } from '../../../../mount/vfs/extent-reader.ts'
+import { copyPiece, type Piece } from '../../../../mount/vfs/block-cache.ts'
+import { eachPiece } from '../../../../mount/vfs/extent-reader.ts'
 import { checkedExtents } from '../../../../mount/vfs/extent-check.ts'
 
 const SPAN = 300_000
