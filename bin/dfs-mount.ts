@@ -9,7 +9,7 @@ import { commandLine } from './runtime/command-line.ts'
 import { runMain } from './runtime/exit.ts'
 import { growHeap } from './runtime/heap.ts'
 
-growHeap(200)
+growHeap(300)
 
 await runMain('dfs-mount', async () => {
   await commandLine('dfs-mount')

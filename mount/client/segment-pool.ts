@@ -3,10 +3,10 @@
  * only a marking of V8's whole heap finds. Let go of when nobody has written for a while.
  */
 
-/** Segments kept at most: those of one chunk. What is kept was within the write budget before. */
-const SPARE_MAX = 64
+/** Segments kept at most: 32 MiB. */
+const SPARE_MAX = 32
 /** Milliseconds without a new segment after which all are let go of. */
-const IDLE_MS = 5_000
+const IDLE_MS = 1_000
 
 export class SegmentPool {
   readonly #bytes: number
