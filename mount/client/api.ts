@@ -44,7 +44,7 @@ export interface MetadataSession {
    * can remove. The server is told later; before that may be over, `tellHolds` must be waited for.
    */
   heldUntold(inode: number): void
-  /** Makes the server know that an inode is held, or all that are. Does not throw. */
+  /** Makes the server know that an inode is held, or all that are. Throws why it cannot be told. */
   tellHolds(inode?: number): Promise<void>
   /** Undoes one `held` or `heldUntold` and tells the server, in batches, without waiting. */
   release(inode: number): void

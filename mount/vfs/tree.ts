@@ -18,6 +18,7 @@ import type { Dentry, DentryCache } from './dentry-cache.ts'
 import { ABSENT, type Asked as LeaseAsked, type LeasedTree } from './leased-tree.ts'
 import type { InodeVerifier, RequestStart } from './inode-verifier.ts'
 import { Misses } from './misses.ts'
+import { askedNames, tokensOf, type Asked } from './asked-names.ts'
 import { componentsOf } from './path.ts'
 import { KIND } from './stat.ts'
 
@@ -175,11 +176,22 @@ export class Tree {
     return inode === undefined ? undefined : { inode, key: at.key }
   }
 
-  /** What is known under the lease, once a directory was read whole if that is worth it. */
-  async #knownSoon(walk: Walk): Promise<Found | undefined> {
+  /**
+   * What is known under the lease, once a directory was read whole if that is worth it. Held in the moment
+   * in which it is found, so that whoever decides that nobody has it decides before or after; `held` is
+   * false when only the server can tell if it is still there.
+   */
+  async #knownSoon(walk: Walk): Promise<(Found & { readonly held: boolean }) | undefined> {
     for (let last = 0; ;) {
       const known = this.#known(walk)
-      if (known === undefined || 'inode' in known) return known
+      if (known === undefined) return undefined
+      if ('inode' in known) {
+        const { inode } = known.inode
+        // What we are changing ourselves may be gone in a moment.
+        const held = walk.hold && !this.#leased.isChanging(inode)
+        if (held) this.#session.heldUntold(inode)
+        return { ...known, held }
+      }
       const { directory } = known
       if (directory.inode === last || !(await this.#learnWhole(directory, walk.path))) {
         return undefined
@@ -208,9 +220,21 @@ export class Tree {
   }
 
   async #walk(walk: Walk): Promise<Found> {
+    for (let restarts = 0; ; restarts++) {
+      try {
+        const known = await this.#knownSoon(walk)
+        if (known === undefined) return await this.#walkAtServer(walk)
+        return walk.hold && !known.held ? await this.#holdAtServer(walk, known) : known
+      } catch (error) {
+        // It lost its name before it could be held: what the name means now decides.
+        const gone = walk.hold && error instanceof DfsError && error.code === 'staleInode'
+        if (!gone || restarts >= RESTARTS_MAX) throw error
+      }
+    }
+  }
+
+  async #walkAtServer(walk: Walk): Promise<Found> {
     const { rootInode, rootKey } = this.#session
-    const known = await this.#knownSoon(walk)
-    if (known !== undefined) return walk.hold ? this.#holdKnown(walk, known) : known
     await this.#settle()
     let base = { inode: rootInode, key: rootKey }
     let depth = 0
@@ -232,12 +256,12 @@ export class Tree {
     base: { readonly inode: number; readonly key: InodeKey },
     depth: number,
   ): Promise<Step> {
-    const asked = this.#tokens(walk.names, base, depth)
+    const asked = askedNames(this.dentries, walk.names, base, depth)
     const complete = depth + asked.length === walk.names.length
     const asking = this.ask()
     const response = await this.#session.read(methods.resolve, {
       base: base.inode,
-      tokens: asked.length === 1 ? (asked[0]?.token ?? NO_BYTES) : concat(asked),
+      tokens: tokensOf(asked),
       hold: walk.hold && complete,
     })
     const held = walk.hold && complete && response.entries.length === asked.length
@@ -311,37 +335,6 @@ export class Tree {
     return this.open(at, name, { token, entry, inode }, asking)
   }
 
-  /** What to ask for from `depth` on: names whose directory is known, and so its key. */
-  #tokens(
-    names: readonly string[],
-    base: { readonly inode: number; readonly key: InodeKey },
-    depth: number,
-  ): Asked[] {
-    const asked: Asked[] = []
-    let at = base
-    for (let index = depth; index < names.length; index++) {
-      const name = names[index]
-      invariant(name !== undefined, 'a name of the path')
-      const expected = this.dentries.get(at.inode, name)
-      const token = expected?.token ?? at.key.token(name)
-      asked.push({ name, token, directory: at.inode, expected })
-      if (expected?.kind !== KIND.directory) break
-      at = expected
-    }
-    return asked
-  }
-
-  /** Holds an inode that is known under the lease. */
-  async #holdKnown(walk: Walk, known: Found): Promise<Found> {
-    const { inode } = known.inode
-    // What we are changing ourselves may be gone in a moment.
-    if (this.#leased.fresh !== undefined && !this.#leased.isChanging(inode)) {
-      this.#session.heldUntold(inode)
-      return known
-    }
-    return this.#holdAtServer(walk, known)
-  }
-
   async #holdAtServer({ path }: Walk, { inode: { inode }, key }: Found): Promise<Found> {
     await this.#settle(inode)
     const { started, asked } = this.ask()
@@ -378,20 +371,6 @@ export class Tree {
 export interface Asking {
   readonly started: RequestStart
   readonly asked: LeaseAsked
-}
-
-interface Asked {
-  readonly name: string
-  readonly token: Buffer
-  readonly directory: number
-  /** What the name meant last time. */
-  readonly expected: Dentry | undefined
-}
-
-const NO_BYTES = new Uint8Array(0)
-
-function concat(asked: readonly Asked[]): Uint8Array {
-  return Buffer.concat(asked.map(({ token }) => token))
 }
 
 function sameKey(known: Dentry, key: InodeKey): boolean {

@@ -17,6 +17,11 @@ import { until } from '../support/transport.ts'
 const OWNER = { uid: 3, gid: 4 }
 const WAIT_MS = 30_000
 const KILLS = 5
+const OPENED_ROUNDS = 60
+/** Turns of the queue of promises between the two. */
+const TURNS = 30
+/** More than an inode holds by itself. */
+const CONTENT_BYTES = 10_000
 const holderScript = fileURLToPath(new URL('../support/name-holder.js', import.meta.url))
 
 t.setTimeout(280_000)
@@ -106,6 +111,33 @@ void t.test('refusals are those of a local disk, with nothing sent', async (t) =
   await fs.unlink('/f')
   await fs.rmdir('/d')
   await fs.fsyncDirectory()
+})
+
+void t.test('who opened a file in the moment of its removal reads it', async (t) => {
+  const { fs, log } = await leased(t)
+  let opened = 0
+  for (let round = 0; round < OPENED_ROUNDS; round++) {
+    const content = Buffer.alloc(CONTENT_BYTES, round + 1)
+    const handle = await fs.create('/f', 0o644, constants.O_RDWR, OWNER)
+    await fs.write(handle, content, 0)
+    await fs.release(handle)
+    const opening = fs.open('/f', constants.O_RDONLY)
+    for (let turn = 0; turn < round % TURNS; turn++) await Promise.resolve()
+    const [reader] = await Promise.allSettled([opening, fs.unlink('/f')])
+    if (reader.status === 'rejected') {
+      t.match(reader.reason, { code: 'notFound' })
+      continue
+    }
+    opened++
+    await fs.fsyncDirectory()
+    t.match(await fs.statHandle(reader.value), { nlink: 0, size: CONTENT_BYTES })
+    const into = Buffer.alloc(CONTENT_BYTES)
+    t.equal(await fs.read(reader.value, into, 0), CONTENT_BYTES)
+    t.same(into, content)
+    await fs.release(reader.value)
+  }
+  t.ok(opened > 0, `${opened} were opened`)
+  t.same(log.errors(), [])
 })
 
 void t.test('a restart of the metadata server loses none and repeats none', async (t) => {

@@ -4,9 +4,15 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { Holds } from '../../../../mount/client/holds.ts'
+import { Holds, type HoldsServer } from '../../../../mount/client/holds.ts'
+import { DfsError } from '../../../../schema/wire/status.ts'
 import { keepingLog } from '../../../support/chunkservers.ts'
 import { silent } from '../../../support/transport.ts'
+import type { Log } from '../../../../schema/rpc/api.ts'
+
+function holdsOf(release: HoldsServer['release'], hold: HoldsServer['hold'], log: Log): Holds {
+  return new Holds({ connected: true, release, hold }, log)
+}
 
 function collected(): { send: (inodes: number[]) => Promise<void>; sent: number[][] } {
   const sent: number[][] = []
@@ -16,7 +22,7 @@ function collected(): { send: (inodes: number[]) => Promise<void>; sent: number[
 
 function collecting(): { holds: Holds; sent: number[][] } {
   const sent: number[][] = []
-  const holds = new Holds(
+  const holds = holdsOf(
     async (inodes) => sent.push(inodes),
     async () => undefined,
     silent,
@@ -56,7 +62,7 @@ t.test('a thousand releases do not wait for the timer', async (t) => {
 
 t.test('closing sends the rest and waits for its answer', async (t) => {
   let answered = false
-  const holds = new Holds(
+  const holds = holdsOf(
     async () => {
       await sleep(30)
       answered = true
@@ -72,7 +78,7 @@ t.test('closing sends the rest and waits for its answer', async (t) => {
 
 t.test('a release that fails is logged, and closing goes on', async (t) => {
   const log = keepingLog()
-  const holds = new Holds(
+  const holds = holdsOf(
     async () => {
       throw new Error('lost')
     },
@@ -87,7 +93,7 @@ t.test('a release that fails is logged, and closing goes on', async (t) => {
 
 t.test('releasing what is not held is logged and sends nothing', async (t) => {
   const log = keepingLog()
-  const holds = new Holds(
+  const holds = holdsOf(
     async () => t.fail('sent'),
     async () => undefined,
     log,
@@ -100,7 +106,7 @@ t.test('releasing what is not held is logged and sends nothing', async (t) => {
 t.test('what is held only for a moment the server never hears of', async (t) => {
   const told: number[] = []
   const { send, sent } = collected()
-  const holds = new Holds(send, async (inode) => told.push(inode), silent)
+  const holds = holdsOf(send, async (inode) => told.push(inode), silent)
   holds.addUntold(1)
   holds.release(1)
   await holds.tell()
@@ -117,7 +123,7 @@ t.test('the rest it hears of when told to, and of its end after that', async (t)
   const send = async (inodes: number[]): Promise<void> => {
     order.push(`released ${inodes.join(' ')}`)
   }
-  const holds = new Holds(send, tell, silent)
+  const holds = holdsOf(send, tell, silent)
   holds.addUntold(1)
   holds.addUntold(2)
   const telling = holds.tell(1)
@@ -132,7 +138,7 @@ t.test('the rest it hears of when told to, and of its end after that', async (t)
 
 t.test('after a while the server hears of it without being told to', async (t) => {
   const told: number[] = []
-  const holds = new Holds(
+  const holds = holdsOf(
     async () => undefined,
     async (inode) => told.push(inode),
     silent,
@@ -145,7 +151,7 @@ t.test('after a while the server hears of it without being told to', async (t) =
 t.test('an announcement includes what the server was not told', async (t) => {
   const told: number[] = []
   const { send, sent } = collected()
-  const holds = new Holds(send, async (inode) => told.push(inode), silent)
+  const holds = holdsOf(send, async (inode) => told.push(inode), silent)
   holds.addUntold(1)
   t.same(holds.announce(), [1])
   await holds.tell()
@@ -153,3 +159,91 @@ t.test('an announcement includes what the server was not told', async (t) => {
   await sleep(60)
   t.same([told, sent], [[], [[1]]])
 })
+
+t.test('what the server could not be told is told again, until it knows', async (t) => {
+  const told: number[] = []
+  let failures = 2
+  const hold = async (inode: number): Promise<void> => {
+    if (failures-- > 0) throw new DfsError('connectionLost', 'gone')
+    told.push(inode)
+  }
+  const holds = holdsOf(async () => undefined, hold, silent)
+  holds.addUntold(1)
+  await holds.tell(1)
+  t.same(told, [1])
+})
+
+t.test('who relies on the server to know it learns that it does not', async (t) => {
+  const told: number[] = []
+  const { send, sent } = collected()
+  let refusing = true
+  const hold = async (inode: number): Promise<void> => {
+    if (refusing) throw new DfsError('forbidden', 'refused')
+    told.push(inode)
+  }
+  const holds = holdsOf(send, hold, silent)
+  holds.addUntold(1)
+  await t.rejects(holds.tell(1), { code: 'forbidden' })
+  await t.rejects(holds.tell(), { code: 'forbidden' })
+  refusing = false
+  await holds.tell(1)
+  t.same(told, [1])
+  holds.release(1)
+  await sleep(60)
+  t.same(sent, [[1]])
+})
+
+t.test('what is held while a connection is introduced is told when it is there', async (t) => {
+  const told: number[] = []
+  const sent: number[][] = []
+  let connected = true
+  const server = {
+    get connected() {
+      return connected
+    },
+    release: async (inodes: number[]) => sent.push(inodes),
+    hold: async (inode: number) => {
+      if (!connected) throw new DfsError('connectionLost', 'no connection')
+      told.push(inode)
+    },
+  }
+  const holds = new Holds(server, silent)
+  holds.add(1)
+  connected = false
+  t.same(holds.announce(), [1])
+  holds.addUntold(2)
+  const telling = holds.tell(2)
+  holds.release(1)
+  await sleep(60)
+  t.same([told, sent], [[], []])
+  connected = true
+  await telling
+  await sleep(60)
+  t.same([told, sent], [[2], [[1]]], 'the end of the other, which was announced, too')
+})
+
+t.test(
+  'an announcement stands for what was being told, and for what ended meanwhile',
+  async (t) => {
+    const { send, sent } = collected()
+    const lost: (() => void)[] = []
+    let told = 0
+    const hold = async (): Promise<void> => {
+      told++
+      await new Promise<void>((_, reject) => {
+        lost.push(() => reject(new DfsError('connectionLost', 'gone')))
+      })
+    }
+    const holds = holdsOf(send, hold, silent)
+    holds.add(1)
+    holds.addUntold(1)
+    const telling = holds.tell(1)
+    await sleep(1)
+    holds.release(1)
+    t.same(holds.announce(), [1])
+    for (const lose of lost) lose()
+    await telling
+    await sleep(100)
+    t.same([told, sent], [1, []], 'neither told once more nor released')
+  },
+)
