@@ -17,6 +17,8 @@ import * as replication from './generated/replication.ts'
 /** Bytes of a message that holds no list. */
 const SMALL = 16_384
 const LARGE = limits.messageBytesMax
+/** One that carries a window's patch as well. */
+const WITH_PATCH = SMALL + limits.sealedPatchBytesMax
 /** A full chunk as it travels: each of its blocks with its tag. */
 const SEALED_CHUNK = limits.chunkBlocksMax * limits.sealedBlockBytes
 /** The digests of every window of the largest file: 36 bytes each. */
@@ -138,7 +140,10 @@ export const methods = {
   recallLease: method(80, 'recallLease', meta.RecallLeaseRequest, meta.Empty),
   grantLease: method(81, 'grantLease', meta.GrantLeaseRequest, meta.Empty),
   inodeNumbers: method(82, 'inodeNumbers', meta.InodeNumbersRequest, meta.InodeNumbersResponse),
-  birth: method(83, 'birth', meta.BirthRequest, meta.InodeResponse, logged),
+  birth: method(83, 'birth', meta.BirthRequest, meta.InodeResponse, {
+    ...logged,
+    requestBytesMax: WITH_PATCH,
+  }),
   changeNames: method(86, 'changeNames', meta.ChangeNamesRequest, meta.ChangeNamesResponse, {
     ...logged,
     requestBytesMax: LARGE,

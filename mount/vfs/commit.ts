@@ -4,12 +4,11 @@
  *
  * A commit names the version it builds on. When somebody else was faster, the layer is laid over
  * what they made and sent again. A layer that is more than one request may hold goes in portions,
- * each a valid file of its own.
+ * each a valid file of its own. The first one of a file that the server does not know yet is its birth.
  */
 import type { Attributes, Extent, Inode } from '../../schema/generated/common.ts'
-import type { CommitRequest, NewChunk, WindowChange } from '../../schema/generated/metadata.ts'
-import { methods } from '../../schema/methods.ts'
-import { manifestDigest, windowDigest } from '../../schema/wire/content.ts'
+import type { NewChunk, WindowChange } from '../../schema/generated/metadata.ts'
+import { manifestDigest, NO_PATCH, windowDigest } from '../../schema/wire/content.ts'
 import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
@@ -17,18 +16,18 @@ import { extentsAfter, mtimeOf, sizeAfter, type Layer } from './change-stack.ts'
 import { FULL_WINDOWS_KEPT, type StoredWindow } from './committed-content.ts'
 import type { Compactor } from './compaction.ts'
 import { firstCut } from './cut-steps.ts'
-import { digestOf, manifestBytes, sameDigest, type Manifest } from './manifest.ts'
+import { digestOf, manifestBytes, type Manifest } from './manifest.ts'
 import { mayPass } from './passing-failure.ts'
 import { addedTo, foldPatches, largePatches, patchOf } from './patch-fold.ts'
 import { sealedPatch, type Patch } from './patch.ts'
+import { send, type CommitBody } from './send-commit.ts'
 import type { SharedFile } from './shared-file.ts'
+import type { UnbornFiles } from './unborn-files.ts'
 
 const WINDOW_BYTES = limits.chunkBytesMax
 const NO_BYTES = new Uint8Array(0)
 /** How often a commit starts over because somebody else changed the inode. */
 const CONFLICTS_MAX = 16
-
-export type CommitBody = Omit<CommitRequest, 'operation'>
 
 /** What one commit request does, and what is then known. */
 interface Portion {
@@ -47,10 +46,10 @@ interface Portion {
 export async function commitLayer(
   file: SharedFile,
   layer: Layer,
-  compactor: Compactor,
+  { compactor, unborn }: { readonly compactor: Compactor; readonly unborn: UnbornFiles },
 ): Promise<void> {
-  if (layer.inline !== undefined) return commitInline(file, layer)
-  let stored = await storedChunks(file, layer)
+  if (layer.inline !== undefined) return commitInline(file, layer, unborn)
+  let stored = await storedAndBorn(file, layer, unborn)
   for (let conflicts = 0; ;) {
     await loadBase(file, layer)
     const full = overfullWindow(file, layer)
@@ -61,36 +60,66 @@ export async function commitLayer(
     const large = largePatches(file, layer, nextWindows(file, layer))
     if (large.size > 0) {
       await fold(file, layer, large)
-      stored = await storedChunks(file, layer)
+      stored = await storedAndBorn(file, layer, unborn)
       continue
     }
     const step = cutStep(file, layer)
     const portion = step ?? nextPortion(file, layer, stored)
-    const inode = await send(file, portion.body)
-    if (inode === undefined) {
-      if (++conflicts > CONFLICTS_MAX) throw tooManyConflicts(file)
-      continue
+    const adopt = (inode: Inode): void =>
+      file.committed.adoptCommitted(inode, portion.manifest, portion.windows)
+    if (file.birth === undefined) {
+      const inode = await send(file, portion.body)
+      if (inode === undefined) {
+        if (++conflicts > CONFLICTS_MAX) throw tooManyConflicts(file)
+        continue
+      }
+      adopt(inode)
+    } else {
+      // Unless somebody has it sent without its content already.
+      const patch = file.birth.running === undefined ? onlyPatch(portion.body) : undefined
+      await unborn.bear(file, patch && { ...portion.body, patch, adopt })
+      if (patch === undefined) continue
     }
-    if (step !== undefined) {
-      file.committed.adoptCommitted(inode, step.manifest, step.windows)
-      continue
-    }
+    if (step !== undefined) continue
     layer.truncateTo = undefined
     for (const { index } of portion.body.windows) layer.extents.delete(index)
     for (const [window, extents] of portion.rest) layer.extents.set(window, [...extents])
     for (const { chunk } of portion.body.chunks) layer.chunks.delete(chunk)
-    file.committed.adoptCommitted(inode, portion.manifest, portion.windows)
+    file.changes.forgetVisible()
     if (layer.extents.size === 0) return
   }
 }
 
-async function commitInline(file: SharedFile, layer: Layer): Promise<void> {
+/** The patch that is all of a file's content, if that is so. */
+function onlyPatch({ windows }: CommitBody): Uint8Array | undefined {
+  const [first, ...others] = windows
+  if (first?.index !== 0 || others.length > 0 || first.extents.length > 0) return undefined
+  return first.patch.length > 0 ? first.patch : undefined
+}
+
+/** The layer's chunks, and meanwhile the server learns of a file that it does not know yet. */
+async function storedAndBorn(
+  file: SharedFile,
+  layer: Layer,
+  unborn: UnbornFiles,
+): Promise<Map<number, NewChunk>> {
+  const chunks = [...layer.chunks.values()].some((chunk) => chunk !== layer.patch)
+  const born = chunks ? unborn.bear(file) : undefined
+  // Whoever is too early to wait for it meets it after the chunks.
+  born?.catch(() => undefined)
+  const stored = await storedChunks(file, layer)
+  await born
+  return stored
+}
+
+async function commitInline(file: SharedFile, layer: Layer, unborn: UnbornFiles): Promise<void> {
   invariant(layer.inline !== undefined, 'an inline layer')
   const { committed } = file
   const inline = committed.key.sealInline(layer.inline)
+  if (file.birth?.running !== undefined) await unborn.bear(file)
   for (let conflicts = 0; conflicts <= CONFLICTS_MAX; conflicts++) {
     const { inode, attributes } = committed.inode
-    const inodeNow = await send(file, {
+    const body = {
       inode,
       attributes: sealed(file, {
         ...attributes,
@@ -103,7 +132,11 @@ async function commitInline(file: SharedFile, layer: Layer): Promise<void> {
       windows: [],
       chunks: [],
       inline,
-    })
+    }
+    if (file.birth !== undefined) {
+      return unborn.bear(file, { ...body, patch: NO_PATCH, adopt: (born) => committed.adopt(born) })
+    }
+    const inodeNow = await send(file, body)
     if (inodeNow !== undefined) {
       committed.adopt(inodeNow)
       return
@@ -328,43 +361,11 @@ function newChunksOf(
   return [...found.values()]
 }
 
-function sealed(file: SharedFile, attributes: Attributes): Attributes {
+function sealed({ birth, committed }: SharedFile, attributes: Attributes): Attributes {
   const { seal: _, ...plain } = attributes
-  return file.committed.key.sealAttributes({ ...plain, version: plain.version + 1 })
-}
-
-/**
- * Sends a commit. The verified inode after it, or undefined when the file is another by now and the
- * commit must be made anew.
- */
-export async function send(file: SharedFile, body: CommitBody): Promise<Inode | undefined> {
-  const { session, verifier, leased } = file.context
-  const { committed } = file
-  const started = verifier.start()
-  const change = leased.change([], [body.inode])
-  try {
-    const { inode } = await session.mutate(methods.commit, body)
-    verifier.verify(inode, committed.key, started, file.path)
-    change.inode(inode)
-    return inode
-  } catch (error) {
-    if (!(error instanceof DfsError) || !outcomeOpen(error)) throw error
-    await committed.refresh()
-    const { inode } = committed
-    if (sameDigest(inode.attributes.seal, body.attributes.seal)) {
-      file.context.freshness.changed(inode.inode, inode.attributes.version)
-      return inode
-    }
-    if (error.code === 'versionConflict') return undefined
-    throw error
-  } finally {
-    change.end()
-  }
-}
-
-/** Whether the commit may have taken effect although it failed, or needs the newest version. */
-function outcomeOpen({ code }: DfsError): boolean {
-  return code === 'versionConflict' || code === 'connectionLost' || code === 'deadlineExceeded'
+  // The server has no version of it yet.
+  const version = birth === undefined ? plain.version + 1 : plain.version
+  return committed.key.sealAttributes({ ...plain, version })
 }
 
 function tooManyConflicts(file: SharedFile): DfsError {

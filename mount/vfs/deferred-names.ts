@@ -79,7 +79,8 @@ export class DeferredNames {
     this.#tree.dentries.set(parent.inode, name, dentry)
     const { attributes } = made
     const where = { parent: parent.inode, token, entry }
-    const birth = { inode: number, ...where, attributes, inline: NO_BYTES, hold: false, atime: 0n }
+    const nothing = { inline: NO_BYTES, patch: NO_BYTES }
+    const birth = { inode: number, ...where, attributes, ...nothing, hold: false, atime: 0n }
     const keys = [[parent.inode, parentKey] as const, [number, key] as const]
     journal.append({ change: { birth }, term, path, keys })
     return true

@@ -26,6 +26,8 @@ import type { LeasedTree } from './leased-tree.ts'
 
 /** Milliseconds that a change waits for others to travel with. */
 const WAIT_MS = 5
+/** Bytes of content that births which travel together bring. */
+const CONTENT_BYTES_MAX = 512 * 1_024
 /** Changes that may wait; who makes more waits for room. About 2 KiB each. */
 const WAITING_MAX = 1_024
 /** Of these, how many are left when there is room again. */
@@ -122,7 +124,7 @@ export class NameJournal {
       if (this.#waiters.length === 0 && this.#waiting.length < limits.nameChangesMax) {
         await this.#pause()
       }
-      const batch = this.#waiting.slice(0, limits.nameChangesMax)
+      const batch = this.#waiting.slice(0, togetherIn(this.#waiting))
       this.#waiting = this.#waiting.slice(batch.length)
       await this.#send(batch)
     }
@@ -223,6 +225,16 @@ export class NameJournal {
       waiter.resolve()
     }
   }
+}
+
+/** How many of the first travel together; at least one. */
+function togetherIn(waiting: readonly HeldBack[]): number {
+  let bytes = 0
+  for (const [index, { change }] of waiting.entries()) {
+    bytes += (change.birth?.inline.length ?? 0) + (change.birth?.patch.length ?? 0)
+    if (index === limits.nameChangesMax || (bytes > CONTENT_BYTES_MAX && index > 0)) return index
+  }
+  return waiting.length
 }
 
 /** The inode that a change takes a name from, 0 for none. */

@@ -39,12 +39,15 @@ export interface Birth {
   running: Promise<void> | undefined
 }
 
-/** Whole content of a small file, sealed, and what goes with it. */
+/** Content that a file is born with. */
 export interface BirthContent {
+  /** Sealed, of version 1. */
+  readonly attributes: Attributes
   readonly inline: Uint8Array
-  readonly size: number
-  readonly mtime: bigint
-  readonly contentDigest: Uint8Array
+  /** Of the first window. */
+  readonly patch: Uint8Array
+  /** Makes it the file's committed content, once `inode` has it. */
+  readonly adopt: (inode: Inode) => void
 }
 
 /** What the server says of a file that was born. */
@@ -101,7 +104,7 @@ export class UnbornFiles {
   }
 
   /**
-   * Sends a file to the server, with `content` if that is whole; resolves when it is born. Throws
+   * Sends a file to the server, with `content` unless it is on its way already; resolves when it is born. Throws
    * why it cannot be: `staleLease`, `exists`, `notFound` (its directory is gone), `quotaExceeded`, …
    */
   async bear(file: SharedFile, content?: BirthContent): Promise<void> {
@@ -157,20 +160,20 @@ export class UnbornFiles {
   async #bear(file: SharedFile, birth: Birth, content: BirthContent | undefined): Promise<void> {
     const { session, verifier, leased } = this.#context
     const { inode, key } = file.committed
-    const { seal: _, ...attributes } = inode.attributes
-    const { inline = NO_BYTES, ...whole } = content ?? {}
+    const { attributes } = content ?? inode
+    const { inline = NO_BYTES, patch = NO_BYTES } = content ?? {}
     const started = verifier.start()
     const change = leased.change([[birth.parent, birth.name]], [birth.parent, inode.inode])
     try {
       const { parent, token, entry, atime } = birth
-      const sealed = key.sealAttributes({ ...attributes, ...whole })
       const answer = await this.#send(file, birth, {
         inode: inode.inode,
         parent,
         token,
         entry,
-        attributes: sealed,
+        attributes,
         inline,
+        patch,
         hold: true,
         atime,
       })
@@ -179,7 +182,8 @@ export class UnbornFiles {
       this.#files.delete(file)
       verifier.verify(answer.inode, key, started, file.path)
       const born = { ...answer.inode, inline }
-      file.committed.adopt(born)
+      if (content === undefined) file.committed.adopt(born)
+      else content.adopt(born)
       change.name(parent, birth.name, { token, entry, kind: KIND.file, inode: inode.inode, key })
       change.inode(born)
       change.inode(answer.parent)

@@ -8,17 +8,15 @@
  */
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
-import { mtimeOf, type Layer } from './change-stack.ts'
 import { ChunkPacker } from './chunk-packer.ts'
 import { commitLayer } from './commit.ts'
 import type { Compactor } from './compaction.ts'
 import type { Segment } from './dirty-ranges.ts'
-import { digestOf } from './manifest.ts'
 import { mayPass } from './passing-failure.ts'
 import { Patch, patchBytes } from './patch.ts'
 import { PromiseQueue } from './promise-queue.ts'
 import type { SharedFile } from './shared-file.ts'
-import type { BirthContent, UnbornFiles } from './unborn-files.ts'
+import type { UnbornFiles } from './unborn-files.ts'
 
 /** Bytes written in a row before they are sent while the application still writes. */
 const STREAM_BYTES_MIN = 512 * 1_024
@@ -30,7 +28,10 @@ const CHUNKS_PER_COMMIT = 16
 const EXTENTS_PER_COMMIT = 16_384
 /** Layers that wait for their commit before writing waits, too. */
 const FROZEN_LAYERS_MAX = 2
-/** Bytes written, with their places, that go with the commit; more of them are a chunk at once. */
+/**
+ * Bytes written over a file, with their places, that go with the commit; more of them are a chunk at once.
+ * What has a file to itself may fill its patch.
+ */
 const PATCH_DIRTY_MAX = limits.patchBytesMax / 2
 /** Milliseconds after a failure before data is sent again without being asked. */
 const STREAM_AGAIN_MS = 1_000
@@ -159,16 +160,18 @@ export class WriteBack {
     file.changes.freeze()
   }
 
-  /** Whether all that changed is a few bytes written to a file that the server knows. */
+  /** Whether all that changed is a few bytes written, or some more that are the whole of the file. */
   #fitsPatch(): boolean {
-    const { birth, changes, dirty } = this.#file
+    const { committed, changes, dirty } = this.#file
     const { truncateTo, extents } = changes.current
-    if (birth !== undefined || truncateTo !== undefined || extents.size > 0) return false
+    if ((truncateTo ?? 0) > 0 || extents.size > 0) return false
     // Nothing gets through: then writing waits, or fails, as it does for chunks.
     if (changes.frozenCount >= FROZEN_LAYERS_MAX) return false
-    if (this.#packer !== undefined || dirty.bytes > PATCH_DIRTY_MAX) return false
+    const whole = truncateTo === 0 || committed.inode.attributes.size === 0
+    const most = whole ? limits.patchBytesMax : PATCH_DIRTY_MAX
+    if (this.#packer !== undefined || dirty.bytes > most) return false
     absorbInline(this.#file)
-    return dirty.bytes > 0 && patchBytes(dirty.bytes, dirty.segments) <= PATCH_DIRTY_MAX
+    return dirty.bytes > 0 && patchBytes(dirty.bytes, dirty.segments) <= most
   }
 
   /** The file's size, if all of its content is at hand and small enough to go with the inode. */
@@ -259,7 +262,8 @@ export class WriteBack {
     const file = this.#file
     await file.versions.run(async () => {
       try {
-        await this.#beBorn()
+        // Nothing was written to it.
+        if (file.changes.oldest === undefined) await this.#unborn.bear(file)
       } catch (error) {
         this.#failed(error)
         if (!mayPass(error)) this.abandon()
@@ -267,7 +271,7 @@ export class WriteBack {
       }
       for (let layer = file.changes.oldest; layer !== undefined; layer = file.changes.oldest) {
         try {
-          await commitLayer(file, layer, this.#compactor)
+          await commitLayer(file, layer, { compactor: this.#compactor, unborn: this.#unborn })
           file.changes.dropOldest()
         } catch (error) {
           this.#failed(error)
@@ -278,20 +282,6 @@ export class WriteBack {
       if (!file.hasChanges) file.changedSinceMs = 0
     })
     this.#compactor.consider(file)
-  }
-
-  /** Makes the server know the file: with its content when that is small, else while chunks are stored. */
-  async #beBorn(): Promise<void> {
-    const file = this.#file
-    if (file.birth === undefined) return
-    const layer = file.changes.oldest
-    if (layer?.inline !== undefined && file.birth.running === undefined) {
-      await this.#unborn.bear(file, birthContent(file, layer, layer.inline))
-      file.changes.dropOldest()
-      return
-    }
-    const chunks = [...(layer?.chunks.values() ?? [])]
-    await Promise.all([this.#unborn.bear(file), ...chunks.map(async (chunk) => chunk.outcome)])
   }
 
   #failed(error: unknown): void {
@@ -309,12 +299,6 @@ export class WriteBack {
 function fits(packer: ChunkPacker, segment: Segment, window: number | undefined): boolean {
   if (packer.closed || packer.room < segment.length) return false
   return window === undefined || packer.window === window
-}
-
-function birthContent(file: SharedFile, layer: Layer, plain: Buffer): BirthContent {
-  const inline = file.committed.key.sealInline(plain)
-  const contentDigest = digestOf(inline)
-  return { inline, size: plain.length, mtime: mtimeOf(layer), contentDigest }
 }
 
 /** Moves what is dirty into a frozen layer, to be committed with the windows it belongs to. */

@@ -183,6 +183,7 @@ export interface BirthChange {
   inline: Uint8Array
   hold: boolean
   atime: bigint
+  patch: Uint8Array
 }
 
 export function putBirthChange(b: Encoder, v: BirthChange): number {
@@ -190,7 +191,8 @@ export function putBirthChange(b: Encoder, v: BirthChange): number {
   const entry = b.bytes(v.entry)
   const attributes = putAttributes(b, v.attributes)
   const inline = b.bytes(v.inline)
-  b.startObject(8)
+  const patch = b.bytes(v.patch)
+  b.startObject(9)
   b.addFieldU64(0, v.inode, 0)
   b.addFieldU64(1, v.parent, 0)
   b.addFieldInt8(6, v.hold ? 1 : 0, 0)
@@ -199,6 +201,7 @@ export function putBirthChange(b: Encoder, v: BirthChange): number {
   b.addFieldOffset(3, entry, 0)
   b.addFieldOffset(4, attributes, 0)
   b.addFieldOffset(5, inline, 0)
+  b.addFieldOffset(8, patch, 0)
   return b.endObject()
 }
 
@@ -212,6 +215,7 @@ export function getBirthChange(r: Reader, t: number): BirthChange {
     inline: r.byteVector(r.field(t, 5)),
     hold: r.boolField(t, 6),
     atime: r.i64Field(t, 7),
+    patch: r.byteVector(r.field(t, 8)),
   }
 }
 
@@ -240,6 +244,11 @@ export interface BirthRequest {
   atime: bigint
   /** The answer need not repeat `inline`. */
   terse: boolean
+  /**
+   * Content instead of `inline`: the patch of the file's first window, as in WindowChange. It is all that
+   * the file has then. Absent: none.
+   */
+  patch: Uint8Array
 }
 
 export function putBirthRequest(b: Encoder, v: BirthRequest): number {
@@ -248,7 +257,8 @@ export function putBirthRequest(b: Encoder, v: BirthRequest): number {
   const entry = b.bytes(v.entry)
   const attributes = putAttributes(b, v.attributes)
   const inline = b.bytes(v.inline)
-  b.startObject(11)
+  const patch = b.bytes(v.patch)
+  b.startObject(12)
   b.addFieldU64(1, v.inode, 0)
   b.addFieldU64(2, v.parent, 0)
   b.addFieldInt8(7, v.hold ? 1 : 0, 0)
@@ -260,6 +270,7 @@ export function putBirthRequest(b: Encoder, v: BirthRequest): number {
   b.addFieldOffset(4, entry, 0)
   b.addFieldOffset(5, attributes, 0)
   b.addFieldOffset(6, inline, 0)
+  b.addFieldOffset(11, patch, 0)
   return b.endObject()
 }
 
@@ -276,6 +287,7 @@ export function getBirthRequest(r: Reader, t: number): BirthRequest {
     lease: r.u64Field(t, 8),
     atime: r.i64Field(t, 9),
     terse: r.boolField(t, 10),
+    patch: r.byteVector(r.field(t, 11)),
   }
 }
 

@@ -47,6 +47,14 @@ export function manifestDigest(manifest: Uint8Array): Uint8Array {
   return createHash('sha256').update(WINDOWS_DOMAIN).update(manifest).digest()
 }
 
+/** A window in the manifest. */
+export function manifestEntry(index: number, digest: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(MANIFEST_ENTRY_BYTES)
+  bytes.writeUInt32LE(index, 0)
+  bytes.set(digest, 4)
+  return bytes
+}
+
 /** The digest of no extended attributes. */
 export const NO_XATTRS = new Uint8Array(0)
 

@@ -13,6 +13,7 @@ import type { FileSystem } from '../../mount/vfs/api.ts'
 import { methods } from '../../schema/methods.ts'
 import { startStore, type Mounted } from '../support/store-processes.ts'
 import { until } from '../support/transport.ts'
+import { readFile } from '../support/whole-files.ts'
 
 const OWNER = { uid: 3, gid: 4 }
 const WAIT_MS = 30_000
@@ -139,6 +140,49 @@ void t.test('who opened a file in the moment of its removal reads it', async (t)
   t.ok(opened > 0, `${opened} were opened`)
   t.same(log.errors(), [])
 })
+
+void t.test(
+  'a new file of some KiB is there with its content, also behind other names',
+  async (t) => {
+    const { fs, client, log } = await leased(t)
+    const contents = new Map<string, Buffer>()
+    for (const [index, size] of [4_097, 10_000, 16_374, 16_375, 70_000].entries()) {
+      const content = Buffer.alloc(size, index + 1)
+      contents.set(`/new-${index}`, content)
+      contents.set(`/behind-${index}`, content)
+      const handle = await fs.create(`/new-${index}`, 0o640, constants.O_RDWR, OWNER)
+      await fs.write(handle, content, 0)
+      await fs.release(handle)
+      // Sent in order: it may not overtake the folder.
+      await fs.mkdir(`/d${index}`, 0o755, OWNER)
+      const behind = await fs.create(`/behind-${index}`, 0o640, constants.O_RDWR, OWNER)
+      await fs.write(behind, content, 0)
+      await fs.utimens(behind, 5_000_000_000n, 7_000_000_000n)
+      await fs.release(behind)
+      const { inode } = await fs.stat(`/behind-${index}`)
+      const request = { inode, first: 0, count: 1 }
+      const { windows } = await client.session.read(methods.readWindows, request)
+      const isPatch = size <= 16_374
+      t.same(
+        windows.map(({ extents, patch }) => [extents.length === 0, patch.length > 0]),
+        [[isPatch, isPatch]],
+        `${size} bytes`,
+      )
+    }
+    await store.metadata.stop('SIGKILL')
+    await store.metadata.start()
+    const other = await store.mount()
+    for (const [path, content] of contents) {
+      t.ok(content.equals(await readFile(other.fs, path)), path)
+      t.match(await other.fs.stat(path), { size: content.length, uid: OWNER.uid, nlink: 1 })
+    }
+    t.match(await other.fs.stat('/behind-1'), { mtime: 7_000_000_000n, atime: 5_000_000_000n })
+    for (const path of contents.keys()) await other.fs.unlink(path)
+    for (let index = 0; index < contents.size / 2; index++) await other.fs.rmdir(`/d${index}`)
+    await other.close()
+    t.same(log.errors(), [])
+  },
+)
 
 void t.test('a restart of the metadata server loses none and repeats none', async (t) => {
   const { fs, log } = await leased(t)

@@ -48,6 +48,27 @@ async function windowsOf(path: string) {
   return windows
 }
 
+void t.test('a file of a few KiB is a patch, new or written anew', async (t) => {
+  for (const size of [4_097, 10_000, 16_374]) {
+    const model = randomBytes(size)
+    await one.fs.release(await create(one.fs, `/new ${size}`, model))
+    await sameFor(t, `/new ${size}`, model, `${size} bytes`)
+    randomBytes(size).copy(model)
+    const again = await one.fs.open(`/new ${size}`, O_RDWR | constants.O_TRUNC)
+    await one.fs.write(again, model, 0)
+    await one.fs.release(again)
+    await sameFor(t, `/new ${size}`, model, `${size} bytes again`)
+    const [window] = await windowsOf(`/new ${size}`)
+    t.same(window?.extents, [], 'no chunk')
+    const handle = await one.fs.open(`/new ${size}`, O_RDWR)
+    await one.fs.write(handle, Buffer.alloc(8_000, 1), size)
+    await one.fs.release(handle)
+    await sameFor(t, `/new ${size}`, Buffer.concat([model, Buffer.alloc(8_000, 1)]), 'grown')
+  }
+  await one.fs.release(await create(one.fs, '/new', randomBytes(16_375)))
+  t.equal((await windowsOf('/new'))[0]?.patch.length, 0, 'one byte more is a chunk')
+})
+
 void t.test('a log that is saved line by line is a few chunks and a patch', async (t) => {
   const lines: Buffer[] = []
   const handle = await one.fs.create('/log', 0o600, O_RDWR | O_APPEND, OWNER)

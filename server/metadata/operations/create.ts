@@ -31,11 +31,9 @@ interface NewNameRequest {
 
 /** What every operation has that makes an inode under a new name. */
 export const aNewName: Omit<Mutation<NewNameRequest, InodeResponse>, 'method' | 'run'> = {
-  check({ token, entry, attributes, inline }) {
-    checkToken(token)
-    checkEntry(entry)
-    checkNew(attributes)
-    checkInline(attributes, inline)
+  check(request) {
+    checkNewName(request)
+    checkInline(request.attributes, request.inline)
   },
   queues: ({ parent }) => [parent],
   warm: ({ parent, token }) => [inodeName(parent), dentryName(parent, token)],
@@ -66,6 +64,17 @@ export const create: Mutation<CreateRequest, InodeResponse> = {
     if (hold) txn.afterDecision(() => services.holds.add(session, id))
     return { inode: record.inode, parent: changed }
   },
+}
+
+/** All of a new inode under a new name but its content. */
+export function checkNewName({
+  token,
+  entry,
+  attributes,
+}: Pick<NewNameRequest, 'token' | 'entry' | 'attributes'>): void {
+  checkToken(token)
+  checkEntry(entry)
+  checkNew(attributes)
 }
 
 /** Attributes of an inode that does not exist yet. */

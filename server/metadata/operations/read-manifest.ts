@@ -6,7 +6,7 @@
  */
 import type { Inode } from '../../../schema/generated/common.ts'
 import type { ReadManifestRequest } from '../../../schema/generated/metadata.ts'
-import { MANIFEST_ENTRY_BYTES } from '../../../schema/wire/content.ts'
+import { manifestEntry } from '../../../schema/wire/content.ts'
 import { limits } from '../../../schema/wire/limits.ts'
 import { refuse } from '../input.ts'
 import { isFile } from '../inode-kinds.ts'
@@ -62,7 +62,7 @@ async function collect(
       indexes.map((index) => keys.window(content, index)),
     )
     for (const [index, window] of found.entries()) {
-      if (window !== undefined) entries.push(entry(index, window.digest))
+      if (window !== undefined) entries.push(manifestEntry(index, window.digest))
     }
   } else if (extentBytes(record) > 0) {
     await txn.settle()
@@ -76,16 +76,9 @@ async function scan(txn: Transaction, content: number, entries: Buffer[]): Promi
   for (;;) {
     const page = await txn.durableRange(ranges.windows(content), PAGE, after)
     for (const { key, value } of page) {
-      entries.push(entry(parts.windowIndex(key), tables.windows.decode(value).digest))
+      entries.push(manifestEntry(parts.windowIndex(key), tables.windows.decode(value).digest))
     }
     after = page.at(-1)?.key
     if (after === undefined || page.length < PAGE) return
   }
-}
-
-function entry(index: number, digest: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(MANIFEST_ENTRY_BYTES)
-  bytes.writeUInt32LE(index, 0)
-  bytes.set(digest, 4)
-  return bytes
 }

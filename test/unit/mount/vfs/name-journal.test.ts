@@ -95,6 +95,32 @@ t.test('what comes together travels together, in order', async (t) => {
   t.ok(server.seen.indexOf('held 1') < server.seen.indexOf('1'), 'who has it open keeps it')
 })
 
+t.test('births with content travel together as far as one request holds it', async (t) => {
+  const { journal, append, server } = start()
+  const content = limits.sealedPatchBytesMax
+  for (let inode = 1; inode <= limits.nameChangesMax; inode++) {
+    const birth = {
+      inode,
+      parent: PARENT,
+      token: Buffer.alloc(32),
+      entry: Buffer.alloc(100),
+      attributes: sealedAttributes(key, {}),
+      inline: Buffer.alloc(0),
+      patch: Buffer.alloc(content),
+      hold: false,
+      atime: 0n,
+    }
+    append(inode, { change: { birth } })
+  }
+  await journal.settle()
+  const sizes = server.batches.map(({ length }) => length)
+  t.equal(
+    sizes.reduce((sum, size) => sum + size),
+    limits.nameChangesMax,
+  )
+  t.ok(sizes.length > 1 && sizes.every((size) => size * content < limits.messageBytesMax))
+})
+
 t.test(
   'settling waits for what was appended before it, and not for what comes after',
   async (t) => {

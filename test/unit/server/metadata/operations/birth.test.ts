@@ -4,10 +4,17 @@
  */
 import t from 'tap'
 import type { BirthRequest } from '../../../../../schema/generated/metadata.ts'
-import { inlineDigest } from '../../../../../schema/wire/content.ts'
+import {
+  inlineDigest,
+  manifestDigest,
+  manifestEntry,
+  windowDigest,
+} from '../../../../../schema/wire/content.ts'
+import { limits } from '../../../../../schema/wire/limits.ts'
 import { birth } from '../../../../../server/metadata/operations/birth.ts'
 import { getInode } from '../../../../../server/metadata/operations/get-inode.ts'
 import { inodeNumbers } from '../../../../../server/metadata/operations/inode-numbers.ts'
+import { readWindows } from '../../../../../server/metadata/operations/read-windows.ts'
 import { unlink } from '../../../../../server/metadata/operations/unlink.ts'
 import {
   attributes,
@@ -27,6 +34,7 @@ const born = (inode: number, parent: number, name: string): Omit<BirthRequest, '
   entry: entry(name),
   attributes: attributes(1),
   inline: NO_BYTES,
+  patch: NO_BYTES,
   hold: false,
   lease: 0,
   atime: 0n,
@@ -58,6 +66,37 @@ t.test('a file is born once, with number, content and times of its mount', async
   t.match(await session.query(getInode, { inode: first + 3, hold: false }), {
     inode: { nlink: 0 },
   })
+  t.same(await checkStore(metadata.store), [])
+})
+
+t.test('a file is born with the patch of its first window', async (t) => {
+  const metadata = await TestMetadata.open(t)
+  const { user, session } = await metadata.user('ann')
+  const first = await numbers(metadata, session)
+  const patch = Buffer.alloc(9_000, 7)
+  const digest = windowDigest([], patch)
+  const contentDigest = manifestDigest(manifestEntry(0, digest))
+  const file = {
+    ...born(first, user.root, 'a'),
+    patch,
+    attributes: attributes(1, { size: 8_900, contentDigest }),
+  }
+  const refused = { code: 'invalidArgument' }
+  const refusals = {
+    'another digest': { patch: Buffer.alloc(9_000, 8) },
+    'of nothing': { attributes: attributes(1, { size: 0, contentDigest }) },
+    'inline as well': { inline: patch },
+    'of a folder': { attributes: attributes(2, { size: 8_900, contentDigest }) },
+    'too large': { patch: Buffer.alloc(limits.sealedPatchBytesMax + 1) },
+  }
+  for (const [what, wrong] of Object.entries(refusals)) {
+    await t.rejects(session.mutate(birth, { ...file, ...wrong }), refused, what)
+  }
+  t.match(await session.mutate(birth, file), { inode: { allocatedBytes: 9_000 } })
+  const { windows } = await session.query(readWindows, { inode: first, first: 0, count: 1 })
+  t.same(windows, [{ index: 0, extents: [], patch }])
+  t.same(await checkStore(metadata.store), [])
+  await session.mutate(unlink, { parent: user.root, token: token('a'), directory: false })
   t.same(await checkStore(metadata.store), [])
 })
 

@@ -39,6 +39,7 @@ const born = (
     entry: entry(name),
     attributes: attributes(DIRECTORY),
     inline: NO_BYTES,
+    patch: NO_BYTES,
     hold: false,
     atime: 0n,
     ...more,
