@@ -181,33 +181,30 @@ export class QuicConnection implements Connection, Served {
     this.#end(error, code === 0 ? undefined : error)
   }
 
-  receive(datagram: Buffer, from: RemoteInfo): void {
-    if (this.#over) return
-    if (isSideMessage(datagram)) {
-      if (datagram[0] === PARITY) this.#repair(datagram)
-      else if (this.#path.receive(datagram, this.peer.remote, this.#endpoint.now())) {
-        this.suspect('it does not know the connection')
-      }
-      return
+  receive(datagram: Buffer, from: RemoteInfo | undefined): boolean {
+    if (this.#over) return true
+    if (!isSideMessage(datagram)) return this.#receiveQuic(datagram, from)
+    if (datagram[0] === PARITY) this.#repair(datagram)
+    else if (this.#path.receive(datagram, this.peer.remote, this.#endpoint.now())) {
+      this.suspect('it does not know the connection')
     }
-    this.#receiveQuic(datagram, from.address, from.port)
+    return true
   }
 
-  #receiveQuic(datagram: Buffer, host: string, port: number): void {
+  #receiveQuic(datagram: Buffer, from: RemoteInfo | undefined): boolean {
     this.#received = true
     this.#acks.received()
     this.#repairs.keep(datagram)
-    this.#datagrams.receive(datagram, host, port)
+    const expected = this.#datagrams.receive(datagram, from)
     if (this.#longPath.long && this.session.blockedOutput) this.#refill()
+    return expected
   }
 
   /** Receives what was lost on the way, if the message makes it good. */
   #repair(message: Buffer): void {
     if (!this.#established) return
     const repaired = this.#repairs.repair(message)
-    if (repaired === undefined) return
-    const { host, port } = this.#datagrams.from
-    this.#receiveQuic(repaired, host, port)
+    if (repaired !== undefined) this.#receiveQuic(repaired, undefined)
   }
 
   /** Sends what an acknowledgement has made room for, before the next one is looked at. */
@@ -220,7 +217,10 @@ export class QuicConnection implements Connection, Served {
     if (this.#over) return false
     if (nowMs >= this.#nativeDueMs) {
       this.#native.onTimeout()
-      if (!this.#received) this.#path.suspect(nowMs)
+      if (!this.#received) {
+        this.#path.suspect(nowMs)
+        this.#endpoint.suspectSenders()
+      }
     }
     if (!this.#established) this.#checkHandshake(nowMs)
     if (this.#established) this.#serve(nowMs)

@@ -2,14 +2,17 @@
  * One UDP socket and the connections on it: the only place with sockets.
  *
  * All datagrams that the kernel has ready are given to their connections first; then one tick serves
- * every connection that has something to do, in turns, each with a bounded burst. Send buffers are
- * pooled: the socket takes a datagram at once, or the buffer waits until its queue is empty again.
+ * every connection that has something to do, in turns, each with a bounded burst. A burst goes to the
+ * kernel when all of it is made: a receiver then finds many datagrams at once instead of waking up for
+ * each. Send buffers are pooled: the socket takes a datagram at once, or the buffer waits until its
+ * queue is empty again.
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import type { Log } from '../rpc/api.ts'
 import { DfsError } from '../wire/status.ts'
 import { formatAddress, type HostPort } from './address.ts'
+import { DirectReads } from './direct-reads.ts'
 import { quicLimits } from './limits.ts'
 
 const LONG_HEADER = 0x80
@@ -17,6 +20,8 @@ const LONG_HEADER_CID_AT = 6
 const SHORT_HEADER_CID_AT = 1
 /** Milliseconds until a full socket queue is looked at again. */
 const QUEUE_RETRY_MS = 1
+/** Milliseconds without an answer until the first datagram is sent once more; quiche waits a second. */
+const FIRST_AGAIN_MS = 25
 /** Buffers kept per datagram size; a burst needs no more. */
 const POOLED_MAX = 128
 
@@ -24,7 +29,8 @@ const POOLED_MAX = 128
 export interface Served {
   /** Set by the endpoint. */
   scheduled: boolean
-  receive(datagram: Buffer, from: RemoteInfo): void
+  /** `from` is unknown for datagrams read directly; false when it is not where the peer was before. */
+  receive(datagram: Buffer, from: RemoteInfo | undefined): boolean
   /** Does what there is to do; true when more is left to send. */
   turn(nowMs: number): boolean
 }
@@ -35,7 +41,9 @@ export type Stranger = (datagram: Buffer, from: RemoteInfo) => void
 export class Endpoint {
   readonly local: HostPort
   readonly #socket: Socket
+  readonly #direct: DirectReads
   readonly #connected: boolean
+  readonly #log: Log
   #refused: ((error: Error) => void) | undefined
   #sole: Served | undefined
   readonly #byId = new Map<string, Served>()
@@ -43,7 +51,9 @@ export class Endpoint {
   #tickPlanned = false
   #stranger: Stranger | undefined
   readonly #free = new Map<number, Buffer[]>()
+  readonly #outgoing: { buffer: Buffer; bytes: number; port: number; host: string }[] = []
   #lent: Buffer[] = []
+  #firstAgain: NodeJS.Timeout | undefined
   #blocked = false
   #closed = false
 
@@ -52,11 +62,10 @@ export class Endpoint {
     this.#connected = connected
     const bound = socket.address()
     this.local = { host: bound.address, port: bound.port }
+    this.#direct = new DirectReads(socket)
+    this.#log = log
     socket.on('message', this.#onMessage)
-    socket.on('error', (error) => {
-      if (this.#refused !== undefined) this.#refused(error)
-      else log.warn({ err: error, local: this.local }, 'UDP socket error')
-    })
+    socket.on('error', this.#onError)
   }
 
   /**
@@ -138,6 +147,11 @@ export class Endpoint {
     this.#planTick()
   }
 
+  /** Somebody may have another address than we think: for a while each datagram's sender is looked at. */
+  suspectSenders(): void {
+    if (!this.#connected) this.#direct.pause(this.now())
+  }
+
   /** Whether the kernel takes no more for now; senders stop and get a turn when it does. */
   get blocked(): boolean {
     return this.#blocked
@@ -155,12 +169,9 @@ export class Endpoint {
     if (free.length < POOLED_MAX) free.push(buffer)
   }
 
-  /** Sends the first `bytes` of a borrowed buffer, which the endpoint takes back. */
+  /** Sends the first `bytes` of a borrowed buffer, which the endpoint takes back, when the burst ends. */
   send(buffer: Buffer, bytes: number, port: number, host: string): void {
-    if (this.#closed) return
-    if (this.#connected) this.#socket.send(buffer, 0, bytes)
-    else this.#socket.send(buffer, 0, bytes, port, host)
-    this.#lent.push(buffer)
+    if (!this.#closed) this.#outgoing.push({ buffer, bytes, port, host })
   }
 
   /** As `send`, and reports what the kernel said; for datagrams whose fate matters. */
@@ -175,13 +186,35 @@ export class Endpoint {
       this.giveBack(buffer)
       done(error)
     }
-    if (this.#connected) this.#socket.send(buffer, 0, bytes, sent)
-    else this.#socket.send(buffer, 0, bytes, to.port, to.host, sent)
+    if (this.#connected) {
+      this.#repeatUnanswered(buffer, bytes)
+      this.#socket.send(buffer, 0, bytes, sent)
+    } else this.#socket.send(buffer, 0, bytes, to.port, to.host, sent)
   }
 
-  /** Ends a burst: takes buffers back if the kernel has taken their datagrams. */
+  /**
+   * The first datagram may get lost, and is dropped by a listener that just then did not look at
+   * senders.
+   */
+  #repeatUnanswered(buffer: Buffer, bytes: number): void {
+    if (this.#firstAgain !== undefined) return
+    const copy = Buffer.from(buffer.subarray(0, bytes))
+    const again = (): void => {
+      if (!this.#closed) this.#socket.send(copy)
+    }
+    this.#firstAgain = setTimeout(again, FIRST_AGAIN_MS)
+  }
+
+  /** Ends a burst: hands it to the kernel, and takes buffers back if the kernel has taken their datagrams. */
   settleBurst(): void {
-    if (this.#lent.length === 0 || this.#closed) return
+    if (this.#closed) return
+    for (const { buffer, bytes, port, host } of this.#outgoing) {
+      if (this.#connected) this.#socket.send(buffer, 0, bytes)
+      else this.#socket.send(buffer, 0, bytes, port, host)
+      this.#lent.push(buffer)
+    }
+    this.#outgoing.length = 0
+    if (this.#lent.length === 0) return
     const queued = this.#socket.getSendQueueCount()
     if (queued === 0) {
       for (const buffer of this.#lent) this.giveBack(buffer)
@@ -199,6 +232,7 @@ export class Endpoint {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    clearTimeout(this.#firstAgain)
     this.#byId.clear()
     this.#dirty = []
     await new Promise<void>((resolve) => {
@@ -206,29 +240,36 @@ export class Endpoint {
     })
   }
 
+  readonly #onError = (error: Error): void => {
+    if (this.#refused !== undefined) this.#refused(error)
+    else this.#log.warn({ err: error, local: this.local }, 'UDP socket error')
+  }
+
   readonly #onMessage = (datagram: Buffer, from: RemoteInfo): void => {
-    const first = datagram[0]
-    if (first === undefined) return
-    if (this.#sole !== undefined) {
-      this.#sole.receive(datagram, from)
-      this.schedule(this.#sole)
+    clearTimeout(this.#firstAgain)
+    this.#direct.received()
+    if (datagram.length > 0) this.#take(datagram, from)
+    try {
+      for (;;) {
+        const next = this.#closed ? undefined : this.#direct.next()
+        if (next === undefined) return
+        if (next.length > 0) this.#take(next, undefined)
+      }
+    } catch (error) {
+      this.#onError(error as Error)
+    }
+  }
+
+  #take(datagram: Buffer, from: RemoteInfo | undefined): void {
+    const served = this.#sole ?? this.#byId.get(connectionIdIn(datagram))
+    if (served !== undefined) {
+      if (!served.receive(datagram, from)) this.suspectSenders()
+      this.schedule(served)
       return
     }
-    let id: string
-    if ((first & LONG_HEADER) === 0) {
-      const end = SHORT_HEADER_CID_AT + quicLimits.connectionIdBytes
-      id = datagram.toString('latin1', SHORT_HEADER_CID_AT, end)
-    } else {
-      const end = LONG_HEADER_CID_AT + (datagram[LONG_HEADER_CID_AT - 1] ?? 0)
-      id = datagram.toString('latin1', LONG_HEADER_CID_AT, Math.min(end, datagram.length))
-    }
-    const served = this.#byId.get(id)
-    if (served === undefined) {
-      this.#stranger?.(datagram, from)
-      return
-    }
-    served.receive(datagram, from)
-    this.schedule(served)
+    // Without a sender there is nobody to answer. Whoever it was asks again.
+    if (from === undefined) this.suspectSenders()
+    else this.#stranger?.(datagram, from)
   }
 
   readonly #tick = (): void => {
@@ -237,6 +278,7 @@ export class Endpoint {
     const dirty = this.#dirty
     this.#dirty = []
     const nowMs = this.now()
+    this.#direct.turn(nowMs)
     for (const served of dirty) {
       served.scheduled = false
       if (served.turn(nowMs)) this.schedule(served)
@@ -266,6 +308,16 @@ function openSocket(family: 4 | 6): Socket {
     // Addresses are numeric here; the default would ask the resolver, asynchronously.
     lookup: (host, _options, done) => done(null, host, family),
   })
+}
+
+/** As `keyOf` it, of the connection that a datagram is for. */
+function connectionIdIn(datagram: Buffer): string {
+  if (((datagram[0] ?? 0) & LONG_HEADER) === 0) {
+    const end = SHORT_HEADER_CID_AT + quicLimits.connectionIdBytes
+    return datagram.toString('latin1', SHORT_HEADER_CID_AT, end)
+  }
+  const end = LONG_HEADER_CID_AT + (datagram[LONG_HEADER_CID_AT - 1] ?? 0)
+  return datagram.toString('latin1', LONG_HEADER_CID_AT, Math.min(end, datagram.length))
 }
 
 function keyOf(id: Uint8Array): string {
