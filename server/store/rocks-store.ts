@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib'
 import RocksDb, { type BatchChange, type Iterator } from 'rocksdb'
 import { invariant } from '../../schema/wire/invariant.ts'
 import { DfsError } from '../../schema/wire/status.ts'
+import { GatheredReads, type Answered } from './gathered-reads.ts'
 import type { Change, Entry, OrderedStore, RangeOptions, Scan, Scanned } from './ordered-store.ts'
 
 const CRC_BYTES = 4
@@ -73,6 +74,7 @@ export async function openRocksStore(
 class RocksStore implements OrderedStore {
   readonly #db: RocksDb
   readonly #directory: string
+  readonly #reads: GatheredReads
   #open = true
   /** Calls in the engine; it is closed when there are none. */
   #busy = 0
@@ -82,22 +84,33 @@ class RocksStore implements OrderedStore {
   constructor(db: RocksDb, directory: string) {
     this.#db = db
     this.#directory = directory
+    this.#reads = new GatheredReads({
+      one: (key, answered) => this.#readOne(key, answered),
+      many: (keys, answered) =>
+        db.getMany(keys, { asBuffer: true }, (error, values) =>
+          answered(error ?? undefined, values),
+        ),
+    })
   }
 
   get(key: Buffer): Promise<Buffer | undefined> {
     this.#enter()
     return new Promise((resolve, reject) => {
-      this.#db.get(key, { asBuffer: true }, (error, value) => {
+      this.#reads.get(key, (error, stored) => {
         this.#leave()
-        if (error) {
-          if (error.message.startsWith('NotFound')) resolve(undefined)
-          else reject(this.#failure('read', error))
-          return
-        }
-        const payload = value === undefined ? undefined : verified(key, value)
-        if (payload === undefined) reject(corrupt(this.#directory, key))
-        else resolve(payload)
+        if (error) return reject(this.#failure('read', error))
+        if (stored === undefined) return resolve(undefined)
+        const payload = verified(key, stored)
+        return payload === undefined ? reject(corrupt(this.#directory, key)) : resolve(payload)
       })
+    })
+  }
+
+  #readOne(key: Buffer, answered: Answered): void {
+    this.#db.get(key, { asBuffer: true }, (error, value) => {
+      if (!error) answered(undefined, value)
+      else if (error.message.startsWith('NotFound')) answered(undefined)
+      else answered(error)
     })
   }
 
@@ -105,6 +118,8 @@ class RocksStore implements OrderedStore {
     keys: readonly Buffer[],
     onCorrupt?: (index: number) => void,
   ): Promise<(Buffer | undefined)[]> {
+    const [only] = keys
+    if (keys.length === 1 && only !== undefined) return this.#getOnly(only, onCorrupt)
     this.#enter()
     return new Promise((resolve, reject) => {
       this.#db.getMany(keys, { asBuffer: true }, (error, values = []) => {
@@ -123,6 +138,20 @@ class RocksStore implements OrderedStore {
         return resolve(found)
       })
     })
+  }
+
+  async #getOnly(
+    key: Buffer,
+    onCorrupt?: (index: number) => void,
+  ): Promise<(Buffer | undefined)[]> {
+    try {
+      return [await this.get(key)]
+    } catch (error) {
+      if (onCorrupt === undefined || !(error instanceof DfsError && error.code === 'recordCorrupt'))
+        throw error
+      onCorrupt(0)
+      return [undefined]
+    }
   }
 
   range({ from, to, limit, reverse = false, onCorrupt }: RangeOptions): Promise<Entry[]> {
