@@ -12,8 +12,10 @@ import { readSync } from 'node:fs'
 
 /** Bytes that the largest UDP datagram fits into. */
 const UDP_BYTES_MAX = 65_536
-/** Datagrams of a turn from which the next is worth it: finding nothing more costs as much as three. */
-const WORTH_FROM = 8
+/** What must have come in a turn for the next to be worth it: finding nothing more costs 6 us. */
+const WORTH_DATAGRAMS = 8
+/** Three of the largest: they are costly for Node. */
+const WORTH_BYTES = 32_768
 /** Datagrams read so in a turn; then the connections have theirs. */
 const PER_TURN_MAX = 128
 /** Milliseconds without, after a datagram whose sender must be known. */
@@ -23,9 +25,10 @@ const scratch = Buffer.allocUnsafeSlow(UDP_BYTES_MAX)
 
 export class DirectReads {
   readonly #descriptor: number | undefined
-  #before = 0
-  /** Datagrams of this turn so far, however they came. */
-  #now = 0
+  #worthIt = false
+  /** Of this turn so far, however they came. */
+  #datagrams = 0
+  #bytes = 0
   #left = 0
   #notBeforeMs = 0
 
@@ -34,18 +37,22 @@ export class DirectReads {
     this.#descriptor = descriptorOf(socket)
   }
 
-  /** A datagram came by way of Node. */
-  received(): void {
-    this.#now++
+  /** A datagram of `bytes` came by way of Node. */
+  received(bytes: number): void {
+    this.#datagrams++
+    this.#bytes += bytes
   }
 
   /** A turn begins. */
   turn(nowMs: number): void {
     // Turns without any come in between, when an acknowledgement waits.
-    if (this.#now > 0) this.#before = this.#now
-    this.#now = 0
-    const worthIt = this.#before >= WORTH_FROM && nowMs >= this.#notBeforeMs
-    this.#left = worthIt && this.#descriptor !== undefined ? PER_TURN_MAX : 0
+    if (this.#datagrams > 0) {
+      this.#worthIt = this.#datagrams >= WORTH_DATAGRAMS || this.#bytes >= WORTH_BYTES
+    }
+    this.#datagrams = 0
+    this.#bytes = 0
+    const wanted = this.#worthIt && nowMs >= this.#notBeforeMs
+    this.#left = wanted && this.#descriptor !== undefined ? PER_TURN_MAX : 0
   }
 
   /** Senders must be known for a while. */
@@ -69,12 +76,12 @@ export class DirectReads {
       throw error
     }
     this.#left--
-    this.#now++
+    this.received(bytes)
     return scratch.subarray(0, bytes)
   }
 }
 
-/** As in Node 20 to 24, where a socket keeps its handle behind a symbol. */
+/** As in Node 20, 22 and 24, where a socket keeps its handle behind a symbol. */
 function descriptorOf(socket: Socket): number | undefined {
   for (const symbol of Object.getOwnPropertySymbols(socket)) {
     const descriptor = numberAt(valueAt(valueAt(socket, symbol), 'handle'), 'fd')

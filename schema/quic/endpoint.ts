@@ -247,7 +247,7 @@ export class Endpoint {
 
   readonly #onMessage = (datagram: Buffer, from: RemoteInfo): void => {
     clearTimeout(this.#firstAgain)
-    this.#direct.received()
+    this.#direct.received(datagram.length)
     if (datagram.length > 0) this.#take(datagram, from)
     try {
       for (;;) {
