@@ -105,7 +105,7 @@ async function storedAndBorn(
 ): Promise<Map<number, NewChunk>> {
   const chunks = [...layer.chunks.values()].some((chunk) => chunk !== layer.patch)
   const born = chunks ? unborn.bear(file) : undefined
-  // Whoever is too early to wait for it meets it after the chunks.
+  // Met after the chunks; until then it must not count as unhandled.
   born?.catch(() => undefined)
   const stored = await storedChunks(file, layer)
   await born

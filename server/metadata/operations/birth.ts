@@ -19,7 +19,7 @@ import type { Transaction } from '../store/transaction.ts'
 import { aNewName, checkNewName, newInode, putNewInode } from './create.ts'
 import type { Mutation } from './operation.ts'
 import { addUserBytes } from './quota.ts'
-import { freeName, ownDirectory, putChangedDirectory } from './tree.ts'
+import { freeName, inodeName, ownDirectory, putChangedDirectory } from './tree.ts'
 
 const NO_BYTES = new Uint8Array(0)
 
@@ -36,6 +36,8 @@ export const birth: Mutation<BirthRequest, InodeResponse> = {
     if (patch.length === 0) checkInline(attributes, inline)
     else checkPatch(request)
   },
+  // The number, which must be free, is looked up in the same trip to the engine.
+  warm: (request) => [...aNewName.warm(request), inodeName(request.inode)],
 
   async run(txn, request, caller, services) {
     const { inode: id, parent, token, entry, attributes, inline, patch, hold, atime } = request
