@@ -58,8 +58,8 @@ import { gated } from './standby/gate.ts'
 import { stateOf, type Caller, type Services } from './services.ts'
 
 const EMPTY = {}
-/** A mutation as so many small reads: it is encoded, logged and written, and what it removes is purged. */
-const MUTATION_COST = 4
+/** A mutation as so many small reads: it is encoded, logged and written. */
+const MUTATION_COST = 2
 /** As many as a manifest of some thousand windows. */
 const MANIFEST_COST = 8
 

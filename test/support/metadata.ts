@@ -163,7 +163,14 @@ export class TestMetadata {
 
   /** Opens what another one closed. */
   static async reopen(dir: string): Promise<TestMetadata> {
-    return TestMetadata.on(await openRocksStore(dir))
+    const store = await openRocksStore(dir)
+    try {
+      return await TestMetadata.on(store)
+    } catch (error) {
+      // Left open, it may still write into a folder that is being removed.
+      await store.close()
+      throw error
+    }
   }
 
   /** On a store of any engine. */

@@ -21,6 +21,9 @@ const CLIENTS = 8
 const IN_FLIGHT = 128
 /** Milliseconds that deletion by the chunkservers is watched. */
 const DRAIN_MS = 60_000
+/** Lookups after which the runtime has compiled what they run, of files that are cached by then. */
+const WARM_UP = 8_000
+const KNOWN_FILES = 2_000
 /** Some seconds of one after the other. */
 const PINGS = 15_000
 const PLANS = limits.chunksPerRequestMax
@@ -162,7 +165,10 @@ function getattr(session: MetadataSession, cluster: BenchCluster, file: number):
   return session.read(methods.getInode, { inode: cluster.inodeOf(file), hold: false })
 }
 
-/** One lookup after the other, of files that are in nobody's cache: the kernel's are dropped. */
+/**
+ * One lookup after the other, of files that are in nobody's cache: the kernel's are dropped. At first the
+ * server's own code is new to its process as well, then it has been run for a while.
+ */
 export async function measureCold(
   cluster: BenchCluster,
   server: RunningServer,
@@ -170,16 +176,26 @@ export async function measureCold(
 ): Promise<void> {
   const clients = await Clients.open(cluster, 1)
   const { session } = clients
+  const { files } = cluster.state
+  const random = randomNumbers(Date.now() % 1_000_000)
+  const call = (): Promise<unknown> => lookup(session, cluster, random(files))
+  const known = (): Promise<unknown> =>
+    lookup(session, cluster, random(Math.min(files, KNOWN_FILES)))
+  dropCaches()
+  await measure({ server, what: 'cold, after the start', count, inFlight: 1, call })
+  await measure({ server, what: 'known ones', count: WARM_UP, inFlight: IN_FLIGHT, call: known })
+  dropCaches()
+  await measure({ server, what: 'cold lookup, one by one', count, inFlight: 1, call })
+  await clients.close()
+}
+
+function dropCaches(): void {
   spawnSync('sync')
   try {
     writeFileSync('/proc/sys/vm/drop_caches', '3\n')
   } catch {
     console.log('(not root: the kernel has the store in its cache)')
   }
-  const random = randomNumbers(Date.now() % 1_000_000)
-  const call = (): Promise<unknown> => lookup(session, cluster, random(cluster.state.files))
-  await measure({ server, what: 'cold lookup, one by one', count, inFlight: 1, call })
-  await clients.close()
 }
 
 /** One ping after the other: how long the server's event loop is blocked when it does nothing else. */
