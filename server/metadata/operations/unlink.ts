@@ -16,12 +16,8 @@ import { tables } from '../store/tables.ts'
 import type { Mutation } from './operation.ts'
 import { dentryName, entryInode, inodeName, ownDirectory, putChangedDirectory } from './tree.ts'
 
-/** As many small reads as it is worth: what it leaves is taken apart right behind it. */
-const COST = 4
-
 export const unlink: Mutation<UnlinkRequest, UnlinkResponse> = {
   method: methods.unlink,
-  cost: () => COST,
   check({ token }) {
     checkToken(token)
   },
