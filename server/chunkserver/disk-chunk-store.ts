@@ -51,7 +51,7 @@ export class DiskChunkStore implements ChunkStore {
     this.paths = paths
     this.#log = log
     const directories = new DurableDirectories(paths.root)
-    const stages = new StagePool()
+    const stages = new StagePool(log)
     this.#sink = {
       createFile: (chunk) => ChunkFileWriter.create({ paths, directories, stages }, chunk),
       indexFile: ({ chunk, sealedBytes, writtenMs }) =>
