@@ -48,6 +48,10 @@ export class InodeChanges {
   /** chmod, chown, utimens. */
   async change(target: Target, change: AttributeChange): Promise<void> {
     const found = await this.#found(target)
+    if (change.mtime !== undefined) {
+      // A new file that reaches the server later would change the directory's time once more.
+      await this.#unborn.settle(({ birth }) => birth?.parent === found.inode.inode)
+    }
     await this.#changeFound(found, async (current, file) => {
       if (file?.birth !== undefined) {
         const attributes = changedUnborn(current.inode.attributes, change)

@@ -83,6 +83,28 @@ void t.test('another mount sees what was answered before it looked', async (t) =
   t.same(log.errors(), [])
 })
 
+void t.test(
+  'the time that a directory was given is not changed by what was made before',
+  async (t) => {
+    const { fs } = await leased(t)
+    await fs.mkdir('/timed', 0o755, OWNER)
+    const handle = await fs.create('/timed/f', 0o644, constants.O_RDWR, OWNER)
+    await fs.mkdir('/timed/d', 0o755, OWNER)
+    const given = 1_512_546_342_000_000_000n
+    await fs.utimens('/timed', given, given)
+    await fs.write(handle, Buffer.from('content'), 0)
+    await fs.release(handle)
+    await fs.fsyncDirectory()
+    t.equal((await fs.stat('/timed')).mtime, given)
+    const other = await store.mount()
+    t.equal((await other.fs.stat('/timed')).mtime, given, 'at the server, too')
+    await other.close()
+    await fs.unlink('/timed/f')
+    await fs.rmdir('/timed/d')
+    await fs.rmdir('/timed')
+  },
+)
+
 void t.test('refusals are those of a local disk, with nothing sent', async (t) => {
   const { fs } = await leased(t)
   await fs.mkdir('/d', 0o755, OWNER)
