@@ -7,7 +7,7 @@
  *
  * When it stands for a replacement, the next request of the same thread renames the new file over the
  * old one, and that must be one step for everybody else. As a removal looks the same so far, it is
- * put off for a moment; whoever asks for that name waits.
+ * put off for a moment; whoever asks for that name, or for its directory, waits.
  */
 import { setImmediate as afterPoll, setTimeout as pause } from 'node:timers/promises'
 import { posix } from 'node:path'
@@ -121,19 +121,27 @@ export class HiddenFiles {
     await removal.replacement
   }
 
-  /** Waits until `path` is what the last answered request left; undefined when it is already. */
+  /**
+   * Waits until `path`, and what it says of its own entries, is what the last answered request left;
+   * undefined when it is already.
+   */
   settled(path: string): Promise<void> | undefined {
-    return this.#removals.size === 0 ? undefined : this.#removals.get(path)?.done
+    // The cheap test first: this runs for each request with a path.
+    if (this.#removals.size === 0) return undefined
+    return this.#whenDone((removed) => removed === path || posix.dirname(removed) === path)
   }
 
   /** As `settled`, for `path` and all below it. */
-  async settledBelow(path: string): Promise<void> {
-    if (this.#removals.size === 0) return
+  settledBelow(path: string): Promise<void> | undefined {
+    if (this.#removals.size === 0) return undefined
     const below = path === '/' ? path : `${path}/`
-    const waits = [...this.#removals.values()].filter(
-      (removal) => removal.path === path || removal.path.startsWith(below),
-    )
-    await Promise.all(waits.map((removal) => removal.done))
+    return this.#whenDone((removed) => removed === path || removed.startsWith(below))
+  }
+
+  #whenDone(concerns: (removed: string) => boolean): Promise<void> | undefined {
+    const waits: Promise<void>[] = []
+    for (const { path, done } of this.#removals.values()) if (concerns(path)) waits.push(done)
+    return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined)
   }
 
   async #remove(path: string): Promise<void> {

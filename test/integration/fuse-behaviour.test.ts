@@ -15,6 +15,7 @@ import {
   stat,
   symlink,
   unlink,
+  utimes,
   writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -113,6 +114,42 @@ t.test('a directory can go while a removed file in it is open', { skip }, async 
   await rmdir(join(directory, 'd'))
   await t.rejects(handle.read(Buffer.alloc(1), 0, 1, 0), { code: 'ENOENT' }, 'as documented')
   await handle.close()
+})
+
+t.test('what a removal does to its directory is done when it returns', { skip }, async (t) => {
+  const { directory, model } = await mountModel(t)
+  const above = join(directory, 'd')
+  await mkdir(above)
+  await writeFile(join(above, 'file'), 'x')
+  const handle = await open(join(above, 'file'), 'r')
+  model.fault = (operation) => (operation === 'unlink' ? pause(20) : undefined)
+  await unlink(join(above, 'file'))
+  await utimes(above, 1_000, 2_000)
+  await handle.close()
+  await pause(50)
+  t.equal((await stat(above)).mtimeMs, 2_000_000, 'the time that was set last')
+
+  await writeFile(join(above, 'file'), 'x')
+  const again = await open(join(above, 'file'), 'r')
+  await utimes(above, 1_000, 2_000)
+  await unlink(join(above, 'file'))
+  t.not((await stat(above)).mtimeMs, 2_000_000, 'the time of the removal')
+  await again.close()
+})
+
+t.test('a synced directory has lost what was removed from it while open', { skip }, async (t) => {
+  const { directory, model } = await mountModel(t)
+  await writeFile(join(directory, 'file'), 'x')
+  const [file, above] = await Promise.all([open(join(directory, 'file')), open(directory)])
+  const done: string[] = []
+  model.fault = async (operation) => {
+    if (operation === 'unlink') await pause(20)
+    if (operation === 'unlink' || operation === 'fsyncDirectory') done.push(operation)
+  }
+  await unlink(join(directory, 'file'))
+  await above.sync()
+  t.same(done, ['unlink', 'fsyncDirectory'])
+  await Promise.all([file.close(), above.close()])
 })
 
 t.test('a bug in the file system is EIO and a log line, never a hang', { skip }, async (t) => {

@@ -129,7 +129,7 @@ function transferHandlers(context: HandlerContext): Pick<FileHandlers, 'read' | 
 }
 
 function syncHandlers(context: HandlerContext): Pick<FileHandlers, 'flush' | 'fsync' | 'fsyncdir'> {
-  const { fs, signals } = context
+  const { fs, signals, hidden } = context
   return {
     flush(request, _opcode, path, handle) {
       const work = (): Promise<void> => fs.flush(handle)
@@ -140,7 +140,11 @@ function syncHandlers(context: HandlerContext): Pick<FileHandlers, 'flush' | 'fs
       perform(context, 'fsync', path, request, signals.fuse_native_signal_fsync, work)
     },
     fsyncdir(request, _opcode, path) {
-      const work = (): Promise<void> => fs.fsyncDirectory()
+      const work = async (): Promise<void> => {
+        checkName(path)
+        await hidden.settled(path)
+        await fs.fsyncDirectory()
+      }
       perform(context, 'fsyncdir', path, request, signals.fuse_native_signal_fsyncdir, work)
     },
   }
