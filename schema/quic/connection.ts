@@ -4,7 +4,6 @@
  * Work is done in turns that the endpoint grants: timers, streams that have something, waiting
  * output, then datagrams up to a burst. What the application does between turns asks for one.
  */
-import type { RemoteInfo } from 'node:dgram'
 import quiche from '@matrixai/quic/native/quiche.js'
 import type { Connection as Native } from '@matrixai/quic/native/types.js'
 import type { Call, CallOptions, Connection, ConnectionStats, Method } from '../rpc/api.ts'
@@ -12,6 +11,7 @@ import { Session } from '../rpc/session.ts'
 import { DfsError, STATUS } from '../wire/status.ts'
 import { AckPolicy } from './ack-policy.ts'
 import { describeEnd } from './close-reason.ts'
+import type { HostPort } from './address.ts'
 import type { ConnectionOptions } from './connection-options.ts'
 import type { Endpoint, Served } from './endpoint.ts'
 import { quicLimits } from './limits.ts'
@@ -181,30 +181,28 @@ export class QuicConnection implements Connection, Served {
     this.#end(error, code === 0 ? undefined : error)
   }
 
-  receive(datagram: Buffer, from: RemoteInfo | undefined): boolean {
-    if (this.#over) return true
-    if (!isSideMessage(datagram)) return this.#receiveQuic(datagram, from)
-    if (datagram[0] === PARITY) this.#repair(datagram)
+  receive(datagram: Buffer, from: HostPort): void {
+    if (this.#over) return
+    if (!isSideMessage(datagram)) this.#receiveQuic(datagram, from)
+    else if (datagram[0] === PARITY) this.#repair(datagram)
     else if (this.#path.receive(datagram, this.peer.remote, this.#endpoint.now())) {
       this.suspect('it does not know the connection')
     }
-    return true
   }
 
-  #receiveQuic(datagram: Buffer, from: RemoteInfo | undefined): boolean {
+  #receiveQuic(datagram: Buffer, from: HostPort): void {
     this.#received = true
     this.#acks.received()
     this.#repairs.keep(datagram)
-    const expected = this.#datagrams.receive(datagram, from)
+    this.#datagrams.receive(datagram, from)
     if (this.#longPath.long && this.session.blockedOutput) this.#refill()
-    return expected
   }
 
   /** Receives what was lost on the way, if the message makes it good. */
   #repair(message: Buffer): void {
     if (!this.#established) return
     const repaired = this.#repairs.repair(message)
-    if (repaired !== undefined) this.#receiveQuic(repaired, undefined)
+    if (repaired !== undefined) this.#receiveQuic(repaired, this.peer.remote)
   }
 
   /** Sends what an acknowledgement has made room for, before the next one is looked at. */
@@ -217,10 +215,7 @@ export class QuicConnection implements Connection, Served {
     if (this.#over) return false
     if (nowMs >= this.#nativeDueMs) {
       this.#native.onTimeout()
-      if (!this.#received) {
-        this.#path.suspect(nowMs)
-        this.#endpoint.suspectSenders()
-      }
+      if (!this.#received) this.#path.suspect(nowMs)
     }
     if (!this.#established) this.#checkHandshake(nowMs)
     if (this.#established) this.#serve(nowMs)
@@ -308,19 +303,16 @@ export class QuicConnection implements Connection, Served {
     const endpoint = this.#endpoint
     const buffer = endpoint.borrow(size)
     const out = this.#datagrams.next(buffer)
-    if (out === null) {
-      endpoint.giveBack(buffer)
-      return false
+    if (out === null) return false
+    const [bytes, { to }] = out
+    if (this.#established) endpoint.send(bytes, to)
+    else {
+      const error = endpoint.sendNow(buffer, bytes, to)
+      // Not in the middle of a turn.
+      if (error !== undefined) setImmediate(this.#onRefused, error)
     }
-    const { to } = out[1]
-    if (this.#established) endpoint.send(buffer, out[0], to.port, to.host)
-    else endpoint.sendReporting(buffer, out[0], to, this.#onSent)
-    this.#repairs.cover(buffer, out[0], to)
+    this.#repairs.cover(buffer, bytes, to)
     return true
-  }
-
-  readonly #onSent = (error: Error | null): void => {
-    if (error !== null) this.#onRefused(error)
   }
 
   /** A client addresses us by the first id only until it has learned ours. */

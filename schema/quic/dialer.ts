@@ -90,11 +90,10 @@ export class Dialer {
     options: DialOptions,
     timeoutMs: number,
   ): Promise<QuicConnection> {
-    const endpoint = await Endpoint.connect(remote, options.log)
     if (options.signal.aborted) {
-      await endpoint.close()
       throw new DfsError('cancelled', `the attempt to reach ${remote.host} was given up`)
     }
+    const endpoint = Endpoint.connect(remote, options.log)
     return this.#handshake(endpoint, remote, options, timeoutMs)
   }
 
@@ -175,7 +174,7 @@ export class Dialer {
       sizeKnown: this.#settings.sizeKnown(remote.host),
       expectedName: options.serverName,
       onEstablished,
-      onOver: () => void endpoint.close(),
+      onOver: () => endpoint.close(),
     })
   }
 }

@@ -44,8 +44,6 @@ export const quicLimits = {
   /** The same two on a long path (long-path.ts): as much as a few acknowledgements make room for. */
   longBurstDatagrams: 256,
   longBurstBytes: MIB,
-  /** Datagrams that may wait in the process for the kernel to take them. */
-  socketQueueDatagrams: 256,
   /** Milliseconds of silence after which a connection counts as lost. */
   idleMs: 20_000,
   /** Milliseconds of silence after which a client asks whether the server is there. */

@@ -6,7 +6,6 @@
  * first prove its address; above the caps it is refused. Certificates can be replaced while serving.
  */
 import { randomBytes } from 'node:crypto'
-import type { RemoteInfo } from 'node:dgram'
 import quiche from '@matrixai/quic/native/quiche.js'
 import type { Config, Header } from '@matrixai/quic/native/types.js'
 import type { Connection, TlsIdentity } from '../rpc/api.ts'
@@ -40,11 +39,11 @@ const SECOND_MS = 1_000
 
 /** Listens for connections. Throws DfsError `invalidArgument` for a bad address or certificate. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const endpoint = await Endpoint.bind(parseAddress(options.address), options.log)
+  const endpoint = Endpoint.bind(parseAddress(options.address), options.log)
   try {
     return new QuicListener(endpoint, options)
   } catch (error) {
-    await endpoint.close()
+    endpoint.close()
     throw error
   }
 }
@@ -110,7 +109,7 @@ class QuicListener implements Listener {
     }
     const { wire } = STATUS.shuttingDown
     for (const connection of this.#all) connection.closeWith(wire, 'the server is shutting down')
-    await this.#endpoint.close()
+    this.#endpoint.close()
   }
 
   #busy(): boolean {
@@ -128,26 +127,25 @@ class QuicListener implements Listener {
   }
 
   /** Cheapest refusals first: nothing is parsed or answered that need not be. */
-  readonly #onStranger = (datagram: Buffer, from: RemoteInfo): void => {
+  readonly #onStranger = (datagram: Buffer, remote: HostPort): void => {
     const long = ((datagram[0] ?? 0) & LONG_HEADER) !== 0
-    const remote = { host: from.address, port: from.port }
     if (!long) {
       this.#tellUnknown(datagram, remote)
     } else if (datagram.length < quicLimits.datagramBytesMin) {
       this.#counters.ignoredDatagrams++
     } else if (datagram.readUInt32BE(VERSION_AT) === quiche.PROTOCOL_VERSION) {
-      this.#meet(datagram, from, remote)
+      this.#meet(datagram, remote)
     } else {
       this.#negotiateVersion(datagram, remote)
     }
   }
 
-  #meet(datagram: Buffer, from: RemoteInfo, remote: HostPort): void {
+  #meet(datagram: Buffer, remote: HostPort): void {
     const initial = ((datagram[0] ?? 0) & LONG_TYPE_BITS) === 0
     const header = initial ? parseHeader(datagram) : undefined
     // Our clients have no id of their own; who has one could make quiche 0.18 spin (see dialer.ts).
     if (header === undefined || header.scid.length > 0) this.#counters.ignoredDatagrams++
-    else this.#welcome(datagram, from, header, remote)
+    else this.#welcome(datagram, header, remote)
   }
 
   #negotiateVersion(datagram: Buffer, remote: HostPort): void {
@@ -171,7 +169,7 @@ class QuicListener implements Listener {
     return ++this.#answers <= quicLimits.strangerAnswersPerSecondMax
   }
 
-  #welcome(datagram: Buffer, from: RemoteInfo, header: Header, remote: HostPort): void {
+  #welcome(datagram: Buffer, header: Header, remote: HostPort): void {
     const token = header.token ?? new Uint8Array(0)
     let originalId: Buffer | undefined
     if (token.length > 0) {
@@ -196,7 +194,7 @@ class QuicListener implements Listener {
         : Buffer.from(header.dcid)
     const connection = this.#accept(id, originalId, Buffer.from(header.dcid), remote)
     if (connection === undefined) return
-    connection.receive(datagram, from)
+    connection.receive(datagram, remote)
     const reason = this.#refusal(remote)
     if (reason === undefined) return
     this.#counters.connectionsRefused++
@@ -309,9 +307,8 @@ class QuicListener implements Listener {
   #reply(to: HostPort, write: (out: Buffer) => number): void {
     const buffer = this.#endpoint.borrow(quicLimits.datagramBytesMin)
     try {
-      this.#endpoint.send(buffer, write(buffer), to.port, to.host)
+      this.#endpoint.send(write(buffer), to)
     } catch (error) {
-      this.#endpoint.giveBack(buffer)
       const reason = error instanceof DfsError ? error.message : String(error)
       this.#options.log.debug({ to, reason }, 'no answer to a malformed first datagram')
     }

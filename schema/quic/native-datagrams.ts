@@ -2,7 +2,6 @@
  * Datagrams into and out of one quiche connection, and where its peer is: quiche says when the peer has
  * moved, by where it sends to after a datagram came from another address.
  */
-import type { RemoteInfo } from 'node:dgram'
 import type { Connection as Native, RecvInfo } from '@matrixai/quic/native/types.js'
 import type { HostPort } from './address.ts'
 import type { RemotePeer } from './remote-peer.ts'
@@ -20,18 +19,17 @@ export class NativeDatagrams {
     this.#recvInfo = { from: { ...peer.remote }, to: { ...local } }
   }
 
-  /** False when it is from elsewhere than before; `from` is undefined where that cannot be told. */
-  receive(datagram: Buffer, from: RemoteInfo | undefined): boolean {
+  receive(datagram: Buffer, from: HostPort): void {
     const info = this.#recvInfo
     const { host, port } = info.from
-    const expected = from === undefined || (from.port === port && from.address === host)
+    const expected = from.port === port && from.host === host
     try {
       if (expected) {
         this.#native.recv(datagram, info)
       } else {
         // The peer's address changed: quiche validates the new path before it sends much there.
         this.#native.recv(datagram, {
-          from: { host: from.address, port: from.port },
+          from: { host: from.host, port: from.port },
           to: info.to,
         })
         this.#dropPathEvents()
@@ -40,7 +38,6 @@ export class NativeDatagrams {
     } catch {
       // Datagrams that are not for us or damaged; fatal errors show as a closed connection.
     }
-    return expected
   }
 
   /** Writes the next datagram into `buffer`; null when there is none. */

@@ -88,11 +88,11 @@ export class PathSize {
     return kind === UNKNOWN_CONNECTION && sideMessageId(datagram).equals(this.#peerId)
   }
 
-  #send(bytes: number, message: SideMessage, { port, host }: HostPort): void {
+  #send(bytes: number, message: SideMessage, remote: HostPort): void {
     const { endpoint } = this.#options
     const buffer = endpoint.borrow(bytes)
     writeSideMessage(buffer, this.#peerId ?? buffer, message)
-    endpoint.send(buffer, bytes, port, host)
+    endpoint.send(bytes, remote)
     endpoint.settleBurst()
   }
 }

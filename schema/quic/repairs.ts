@@ -68,8 +68,8 @@ export class Repairs {
     return repaired
   }
 
-  #send(sum: ParitySum, { port, host }: HostPort): void {
+  #send(sum: ParitySum, remote: HostPort): void {
     const buffer = this.#endpoint.borrow(COVERED_BYTES_MAX)
-    this.#endpoint.send(buffer, sum.take(buffer, this.#peerId), port, host)
+    this.#endpoint.send(sum.take(buffer, this.#peerId), remote)
   }
 }
