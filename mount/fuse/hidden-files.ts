@@ -9,15 +9,18 @@
  * old one, and that must be one step for everybody else. As a removal looks the same so far, it is
  * put off for a moment; whoever asks for that name, or for its directory, waits.
  */
-import { setImmediate as afterPoll, setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as afterPoll } from 'node:timers/promises'
 import { posix } from 'node:path'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Log } from '../../schema/rpc/api.ts'
 import type { FileSystem, Handle } from '../vfs/api.ts'
 import type { Request } from './binding.ts'
 
-/** How long a removal waits to turn out a replacement, ms; libfuse needs a tenth of one. */
-const replacementMs = 2
+/**
+ * How long a removal waits to turn out a replacement, ms: libfuse needs a tenth of one, and longer when its
+ * thread does not get the processor.
+ */
+const replacementMs = 10
 
 /**
  * How long a closed file may still count as open with libfuse, ms: close(2) does not wait for its
@@ -35,7 +38,11 @@ interface Removal {
   readonly thread: Request
   /** Set by the rename that replaces the file. */
   replacement: Promise<void> | undefined
-  readonly done: Promise<void>
+  /** The file is being removed: for a replacement it is too late. */
+  begun: boolean
+  /** Ends the wait for a replacement. */
+  decided: () => void
+  done: Promise<void>
 }
 
 /** True for a name that libfuse keeps for itself. */
@@ -99,7 +106,15 @@ export class HiddenFiles {
       throw new DfsError('notPermitted', `${hidden}: this name is libfuse's; choose another`)
     }
     this.#hidden.set(posix.basename(hidden), inode)
-    const removal: Removal = { path, thread, replacement: undefined, done: this.#remove(path) }
+    const removal: Removal = {
+      path,
+      thread,
+      replacement: undefined,
+      begun: false,
+      decided: () => undefined,
+      done: Promise.resolve(),
+    }
+    removal.done = this.#remove(removal)
     this.#removals.set(path, removal)
   }
 
@@ -111,13 +126,15 @@ export class HiddenFiles {
   /** Renames; over a file that was just hidden by the same thread, in one step. */
   async rename(from: string, to: string, thread: Request): Promise<void> {
     const removal = this.#removals.get(to)
-    if (removal === undefined || removal.thread !== thread || removal.replacement !== undefined) {
+    const replaces = removal?.thread === thread && removal.replacement === undefined
+    if (removal === undefined || !replaces || removal.begun) {
       await this.settledBelow(from)
       await this.settledBelow(to)
       await this.#fs.rename(from, to)
       return
     }
     removal.replacement = this.#fs.rename(from, to)
+    removal.decided()
     await removal.replacement
   }
 
@@ -144,11 +161,19 @@ export class HiddenFiles {
     return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined)
   }
 
-  async #remove(path: string): Promise<void> {
-    await pause(replacementMs)
+  async #remove(removal: Removal): Promise<void> {
+    const { path } = removal
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, replacementMs)
+      removal.decided = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
     // After this, a request that libfuse sent in time has been seen, however late the timer was.
-    await afterPoll()
-    const replacement = this.#removals.get(path)?.replacement
+    if (removal.replacement === undefined) await afterPoll()
+    const { replacement } = removal
+    removal.begun = true
     try {
       await (replacement ?? this.#fs.unlink(path))
     } catch (error) {
