@@ -9,7 +9,6 @@
  * old one, and that must be one step for everybody else. As a removal looks the same so far, it is
  * put off for a moment; whoever asks for that name, or for its directory, waits.
  */
-import { setImmediate as afterPoll } from 'node:timers/promises'
 import { posix } from 'node:path'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Log } from '../../schema/rpc/api.ts'
@@ -36,12 +35,8 @@ interface Removal {
   readonly path: string
   /** The libfuse thread that asked; its next request tells what it was. */
   readonly thread: Request
-  /** Set by the rename that replaces the file. */
-  replacement: Promise<void> | undefined
-  /** The file is being removed: for a replacement it is too late. */
-  begun: boolean
-  /** Ends the wait for a replacement. */
-  decided: () => void
+  /** Makes it a replacement; undefined once that is decided either way. */
+  replace: ((renamed: Promise<void>) => void) | undefined
   done: Promise<void>
 }
 
@@ -106,14 +101,7 @@ export class HiddenFiles {
       throw new DfsError('notPermitted', `${hidden}: this name is libfuse's; choose another`)
     }
     this.#hidden.set(posix.basename(hidden), inode)
-    const removal: Removal = {
-      path,
-      thread,
-      replacement: undefined,
-      begun: false,
-      decided: () => undefined,
-      done: Promise.resolve(),
-    }
+    const removal: Removal = { path, thread, replace: undefined, done: Promise.resolve() }
     removal.done = this.#remove(removal)
     this.#removals.set(path, removal)
   }
@@ -126,16 +114,15 @@ export class HiddenFiles {
   /** Renames; over a file that was just hidden by the same thread, in one step. */
   async rename(from: string, to: string, thread: Request): Promise<void> {
     const removal = this.#removals.get(to)
-    const replaces = removal?.thread === thread && removal.replacement === undefined
-    if (removal === undefined || !replaces || removal.begun) {
+    if (removal?.thread !== thread || removal.replace === undefined) {
       await this.settledBelow(from)
       await this.settledBelow(to)
       await this.#fs.rename(from, to)
       return
     }
-    removal.replacement = this.#fs.rename(from, to)
-    removal.decided()
-    await removal.replacement
+    const renamed = this.#fs.rename(from, to)
+    removal.replace(renamed)
+    await renamed
   }
 
   /**
@@ -149,10 +136,9 @@ export class HiddenFiles {
   }
 
   /** As `settled`, for `path` and all below it. */
-  settledBelow(path: string): Promise<void> | undefined {
-    if (this.#removals.size === 0) return undefined
+  async settledBelow(path: string): Promise<void> {
     const below = path === '/' ? path : `${path}/`
-    return this.#whenDone((removed) => removed === path || removed.startsWith(below))
+    await this.#whenDone((removed) => removed === path || removed.startsWith(below))
   }
 
   #whenDone(concerns: (removed: string) => boolean): Promise<void> | undefined {
@@ -163,17 +149,18 @@ export class HiddenFiles {
 
   async #remove(removal: Removal): Promise<void> {
     const { path } = removal
+    let replacement: Promise<void> | undefined
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, replacementMs)
-      removal.decided = () => {
+      // After the poll, a request that libfuse sent in time has been seen, however late the timer was.
+      const timer = setTimeout(() => setImmediate(resolve), replacementMs)
+      removal.replace = (renamed) => {
         clearTimeout(timer)
+        removal.replace = undefined
+        replacement = renamed
         resolve()
       }
     })
-    // After this, a request that libfuse sent in time has been seen, however late the timer was.
-    if (removal.replacement === undefined) await afterPoll()
-    const { replacement } = removal
-    removal.begun = true
+    removal.replace = undefined
     try {
       await (replacement ?? this.#fs.unlink(path))
     } catch (error) {

@@ -246,7 +246,7 @@ class LiveMount implements Mount {
     this.#cache.detach()
     this.#callers.detach()
     if (this.#native !== undefined) nativeForget(this.#native)
-    void Promise.resolve(this.#hidden.settledBelow('/')).then(() => this.#onEnd())
+    void this.#hidden.settledBelow('/').then(() => this.#onEnd())
   }
 }
 

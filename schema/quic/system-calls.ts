@@ -42,6 +42,8 @@ invariant(
 
 const libc = koffi.load(null)
 
+type WithAddress = (socket: number, address: Buffer, bytes: number) => number
+
 /** Each returns -1 where it fails; {@link lastError} then says why. */
 export const calls = {
   socket: libc.func('int socket(int, int, int)') as (
@@ -49,16 +51,8 @@ export const calls = {
     type: number,
     protocol: number,
   ) => number,
-  bind: libc.func('int bind(int, void*, uint32_t)') as (
-    socket: number,
-    address: Buffer,
-    bytes: number,
-  ) => number,
-  connect: libc.func('int connect(int, void*, uint32_t)') as (
-    socket: number,
-    address: Buffer,
-    bytes: number,
-  ) => number,
+  bind: libc.func('int bind(int, void*, uint32_t)') as WithAddress,
+  connect: libc.func('int connect(int, void*, uint32_t)') as WithAddress,
   getsockname: libc.func('int getsockname(int, void*, void*)') as (
     socket: number,
     address: Buffer,

@@ -30,10 +30,13 @@ const RECEIVED_DATAGRAMS_MAX = 128
 const ADDRESSES_MAX = 4_096
 
 /** Of `struct msghdr`, and of the one control message that we ask for. */
-const message = { bytes: 56, name: 0, nameBytes: 8, parts: 16, partCount: 24, control: 32 } as const
-const CONTROL_BYTES_AT = 40
+const message = { name: 0, nameBytes: 8, parts: 16, partCount: 24, control: 32, controlBytes: 40 }
+const control = { level: 8, type: 12, value: 16 }
+const HEADER_BYTES = 56
+const PART_BYTES = 16
+const NAME_BYTES = 32
 const CONTROL_BYTES = 64
-const control = { level: 8, type: 12, value: 16 } as const
+const OPTION_BYTES = 4
 
 export interface Receiver {
   /** A datagram came; the buffer is another's after this call. */
@@ -48,20 +51,24 @@ export interface Receiver {
  * What receives, one for all sockets: a datagram is used up before the next is read. The kernel is told
  * where it is, so it must stay there: V8 moves small buffers, but not parts of a large one.
  */
-const memory = Buffer.allocUnsafeSlow(RECEIVED_BYTES_MAX + 256).fill(0, RECEIVED_BYTES_MAX)
-const inbox = memory.subarray(0, RECEIVED_BYTES_MAX)
-const header = memory.subarray(RECEIVED_BYTES_MAX, RECEIVED_BYTES_MAX + message.bytes)
-const part = memory.subarray(RECEIVED_BYTES_MAX + 64, RECEIVED_BYTES_MAX + 80)
-const name = memory.subarray(RECEIVED_BYTES_MAX + 96, RECEIVED_BYTES_MAX + 128)
-const controls = memory.subarray(RECEIVED_BYTES_MAX + 128, RECEIVED_BYTES_MAX + 128 + CONTROL_BYTES)
+const memory = Buffer.allocUnsafeSlow(
+  RECEIVED_BYTES_MAX + HEADER_BYTES + PART_BYTES + NAME_BYTES + CONTROL_BYTES + OPTION_BYTES,
+)
+let cut = 0
+const next = (bytes: number): Buffer => memory.subarray(cut, (cut += bytes))
+// Each begins at a multiple of 8, as the kernel's structures must.
+const inbox = next(RECEIVED_BYTES_MAX)
+const header = next(HEADER_BYTES).fill(0)
+const part = next(PART_BYTES)
+const name = next(NAME_BYTES)
+const controls = next(CONTROL_BYTES)
+const option = next(OPTION_BYTES)
 part.writeBigUInt64LE(addressOf(inbox), 0)
 part.writeBigUInt64LE(BigInt(RECEIVED_BYTES_MAX), 8)
 header.writeBigUInt64LE(addressOf(name), message.name)
 header.writeBigUInt64LE(addressOf(part), message.parts)
 header.writeUInt32LE(1, message.partCount)
 header.writeBigUInt64LE(addressOf(controls), message.control)
-
-const option = memory.subarray(RECEIVED_BYTES_MAX + 192, RECEIVED_BYTES_MAX + 196)
 
 export class UdpSocket {
   readonly local: HostPort
@@ -175,7 +182,7 @@ export class UdpSocket {
     let datagrams = 0
     for (let n = 0; n < RECEIVES_MAX && datagrams < RECEIVED_DATAGRAMS_MAX; n++) {
       header.writeUInt32LE(SOCKET_ADDRESS_BYTES_MAX, message.nameBytes)
-      header.writeUInt32LE(CONTROL_BYTES, CONTROL_BYTES_AT)
+      header.writeUInt32LE(CONTROL_BYTES, message.controlBytes)
       const bytes = calls.recvmsg(this.#socket, header, 0)
       if (bytes < 0) {
         const failed = lastError()
@@ -197,22 +204,11 @@ export class UdpSocket {
   /** Who sent what was just received. */
   #sender(): HostPort {
     const key = name.toString('latin1', 0, header.readUInt32LE(message.nameBytes))
-    let from = this.#seen.get(key)
-    if (from === undefined) {
-      if (this.#seen.size >= ADDRESSES_MAX) this.#seen.clear()
-      this.#seen.set(key, (from = decodeAddress(name)))
-    }
-    return from
+    return remembered(this.#seen, key, name, decodeAddress)
   }
 
   #addressOf(to: HostPort): Buffer {
-    const key = `${to.host} ${to.port}`
-    let address = this.#encoded.get(key)
-    if (address === undefined) {
-      if (this.#encoded.size >= ADDRESSES_MAX) this.#encoded.clear()
-      this.#encoded.set(key, (address = encodeAddress(to)))
-    }
-    return address
+    return remembered(this.#encoded, `${to.host} ${to.port}`, to, encodeAddress)
   }
 
   /** Returns 0, or the number of the error. */
@@ -223,10 +219,26 @@ export class UdpSocket {
   }
 }
 
+/** What was made of an address before, or is now. */
+function remembered<Address, Made>(
+  known: Map<string, Made>,
+  key: string,
+  address: Address,
+  make: (address: Address) => Made,
+): Made {
+  let made = known.get(key)
+  if (made === undefined) {
+    made = make(address)
+    if (known.size >= ADDRESSES_MAX) known.clear()
+    known.set(key, made)
+  }
+  return made
+}
+
 /** Into how large datagrams what was just received is to be cut. */
 function segmentBytesOf(bytes: number): number {
   if (
-    header.readUInt32LE(CONTROL_BYTES_AT) > control.value &&
+    header.readUInt32LE(message.controlBytes) > control.value &&
     controls.readInt32LE(control.level) === linux.SOL_UDP &&
     controls.readInt32LE(control.type) === linux.UDP_GRO
   ) {
