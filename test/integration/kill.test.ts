@@ -75,7 +75,7 @@ t.test('with one chunkserver dead, everything is read and written', options, asy
 
 /** Waits until so many files are acknowledged. */
 async function grown(journal: string, files: number): Promise<void> {
-  for (const deadline = Date.now() + FILES_MS; Date.now() < deadline; await sleep(20)) {
+  for (const deadline = Date.now() + FILES_MS; Date.now() < deadline; await sleep(2)) {
     if (acknowledged(journal).size >= files) return
   }
   throw new Error(`fewer than ${files} files were acknowledged in ${FILES_MS} ms`)
