@@ -6,6 +6,7 @@ import type { Log } from '../../schema/rpc/api.ts'
 import { startMetadataServer } from '../../server/metadata/start.ts'
 import { parseSeconds } from '../runtime/duration.ts'
 import { createLog, logLevels, type LogLevel } from '../runtime/log.ts'
+import { comeFirst } from '../runtime/priority.ts'
 
 /** Options of `serve`, for yargs. */
 export const serveOptions = {
@@ -58,6 +59,7 @@ export async function serveUntil(
     lostAfterMs: options.lostAfterMs,
     onFailure: (error) => fail(error instanceof Error ? error : new Error(String(error))),
   })
+  comeFirst(log)
   process.stdout.write(`listening on ${server.address}\n`)
   const failure = await Promise.race([stopped, failed])
   if (failure !== undefined) {

@@ -6,6 +6,7 @@
  */
 import { DfsError } from '../wire/status.ts'
 import { invariant } from '../wire/invariant.ts'
+import { smallBytes } from '../wire/small-bytes.ts'
 import { FRAME_HEADER_BYTES, parseFrameHeader, type FrameHeader } from './frame.ts'
 import { NOTHING, STOPPED, type StreamPort } from './stream-port.ts'
 
@@ -174,7 +175,7 @@ export class Incoming {
       )
     }
     const end = Math.min(bytes.length, FRAME_HEADER_BYTES + header.messageBytes)
-    const message = new Uint8Array(header.messageBytes)
+    const message = smallBytes(header.messageBytes)
     message.set(bytes.subarray(FRAME_HEADER_BYTES, end))
     this.#header = header
     this.#message = message

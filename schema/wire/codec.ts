@@ -9,7 +9,7 @@
 export interface Codec<T> {
   /** The table's name in the schema, for error messages. */
   readonly name: string
-  /** A buffer of its own, never reused. */
+  /** Bytes that are never reused, in memory shared with others: who keeps them for long copies them. */
   encode(value: T): Uint8Array
   /** Throws DfsError `frameMalformed` for anything that is not a well-formed message. */
   decode(bytes: Uint8Array): T

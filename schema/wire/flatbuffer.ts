@@ -8,6 +8,7 @@
  */
 import { Builder } from 'flatbuffers'
 import type { Codec } from './codec.ts'
+import { smallBytes } from './small-bytes.ts'
 import { DfsError } from './status.ts'
 
 /** flatbuffers' Builder with what the generated code needs beside it. */
@@ -236,7 +237,10 @@ export function codec<T>(
     encode(value) {
       encoder.clear()
       encoder.finish(put(encoder, value))
-      return encoder.asUint8Array().slice()
+      const encoded = encoder.asUint8Array()
+      const bytes = smallBytes(encoded.length)
+      bytes.set(encoded)
+      return bytes
     },
     decode(bytes) {
       try {
