@@ -11,6 +11,7 @@ import { startStandby } from '../../server/metadata/standby/standby.ts'
 import { joinAsStandby } from '../../server/metadata/standby/standby-files.ts'
 import { parseSeconds } from '../runtime/duration.ts'
 import { createLog } from '../runtime/log.ts'
+import { comeFirst } from '../runtime/priority.ts'
 import { reachableAt, serveOptions, serveUntil, stopSignal, type ServeArguments } from './serve.ts'
 
 /** Options of `standby`, for yargs. */
@@ -70,6 +71,8 @@ export async function standby(options: StandbyArguments): Promise<void> {
       log,
       onFailure: (error) => fail(error),
     })
+    // With --sync, every answer of the server waits for this one.
+    comeFirst(log)
     process.stdout.write(`standing by on ${server.address}\n`)
     const promoted = server.promoted.then(() => 'promoted' as const)
     const end = await Promise.race([stopped, promoted, failed])
