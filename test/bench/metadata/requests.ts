@@ -166,13 +166,13 @@ function getattr(session: MetadataSession, cluster: BenchCluster, file: number):
 }
 
 /**
- * One lookup after the other, of files that are in nobody's cache: the kernel's are dropped. At first the
- * server's own code is new to its process as well, then it has been run for a while.
+ * Lookups of files that are in nobody's cache, one after the other: of a server that has run for some
+ * seconds, or right behind its start.
  */
 export async function measureCold(
   cluster: BenchCluster,
   server: RunningServer,
-  count: number,
+  { count, started }: { count: number; started: boolean },
 ): Promise<void> {
   const clients = await Clients.open(cluster, 1)
   const { session } = clients
@@ -181,11 +181,13 @@ export async function measureCold(
   const call = (): Promise<unknown> => lookup(session, cluster, random(files))
   const known = (): Promise<unknown> =>
     lookup(session, cluster, random(Math.min(files, KNOWN_FILES)))
+  if (!started) {
+    const warmUp = { count: WARM_UP, inFlight: IN_FLIGHT, call: known }
+    await measure({ server, what: 'known ones', ...warmUp })
+  }
   dropCaches()
-  await measure({ server, what: 'cold, after the start', count, inFlight: 1, call })
-  await measure({ server, what: 'known ones', count: WARM_UP, inFlight: IN_FLIGHT, call: known })
-  dropCaches()
-  await measure({ server, what: 'cold lookup, one by one', count, inFlight: 1, call })
+  const what = started ? 'cold, behind a start' : 'cold, one by one'
+  await measure({ server, what, count, inFlight: 1, call })
   await clients.close()
 }
 

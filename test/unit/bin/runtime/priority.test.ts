@@ -12,7 +12,7 @@ interface Outcome {
 }
 
 function comeFirst(...before: string[]): Outcome {
-  const [command = '', ...args] = [...before, process.execPath, script]
+  const [command, ...args] = [...before, process.execPath, script]
   const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`exit ${status}: ${stderr}`)
   return JSON.parse(stdout) as Outcome
