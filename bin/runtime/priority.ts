@@ -1,5 +1,5 @@
 /**
- * Processor before others for a daemon that everybody waits for.
+ * The priority of a daemon that everybody waits for.
  *
  * On a machine whose processors are all busy, the one thread that answers else waits several milliseconds for
  * its turn, each time. Linux keeps a priority for each thread: the helpers of V8 and of the store, which the
