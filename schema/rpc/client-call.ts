@@ -218,7 +218,8 @@ export class ClientCall<R> implements Call<R> {
     let response: R
     try {
       if (!incoming.pollFrame(this.#messageBytesMax)) return
-      const { header, message } = incoming
+      const { header } = incoming
+      const message = incoming.takeMessage()
       if (header.code !== 0) {
         this.#answeredWithError(incoming, decodeError(header, message))
         return

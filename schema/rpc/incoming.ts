@@ -13,6 +13,8 @@ import { NOTHING, STOPPED, type StreamPort } from './stream-port.ts'
 /** Read at once at the start of a stream: a small request or response is one crossing. */
 const SCRATCH_BYTES = 16_384
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
+/** In place of a message whose memory was given away. */
+const TAKEN = new Uint8Array(0)
 
 interface Reader {
   readonly into: Uint8Array
@@ -53,10 +55,12 @@ export class Incoming {
     return this.#header
   }
 
-  /** The message; valid once `pollFrame` returned true. A buffer of its own. */
-  get message(): Uint8Array {
-    invariant(this.#message !== undefined, 'the frame was polled to its end')
-    return this.#message
+  /** The message, once, when `pollFrame` has returned true. It shares memory: not to be kept. */
+  takeMessage(): Uint8Array {
+    const message = this.#message
+    invariant(message !== undefined && message !== TAKEN, 'the frame was polled to its end')
+    this.#message = TAKEN
+    return message
   }
 
   /**
@@ -67,8 +71,8 @@ export class Incoming {
    * `messageBytesMax` throws.
    */
   pollFrame(messageBytesMax: (header: FrameHeader) => number): boolean {
-    if (this.#message === undefined && !this.#pollHeader(messageBytesMax)) return false
-    const message = this.message
+    const message = this.#message ?? this.#pollHeader(messageBytesMax)
+    if (message === undefined) return false
     while (this.#filled < message.length) {
       this.#refuseTruncated()
       const bytes = this.#recv(this.#filled === 0 ? message : message.subarray(this.#filled))
@@ -148,11 +152,12 @@ export class Incoming {
     this.#ended = true
   }
 
-  #pollHeader(messageBytesMax: (header: FrameHeader) => number): boolean {
+  /** Returns memory for the message, and what has come of it; undefined before the header is there. */
+  #pollHeader(messageBytesMax: (header: FrameHeader) => number): Uint8Array | undefined {
     for (;;) {
       this.#refuseTruncated()
       const got = this.#recv(scratch)
-      if (got === NOTHING) return false
+      if (got === NOTHING) return undefined
       let bytes: Uint8Array = scratch.subarray(0, got)
       if (this.#stash !== undefined) bytes = Buffer.concat([this.#stash, bytes])
       if (bytes.length < FRAME_HEADER_BYTES) {
@@ -160,12 +165,11 @@ export class Incoming {
         continue
       }
       this.#stash = undefined
-      this.#acceptHeader(bytes, messageBytesMax)
-      return true
+      return this.#acceptHeader(bytes, messageBytesMax)
     }
   }
 
-  #acceptHeader(bytes: Uint8Array, messageBytesMax: (header: FrameHeader) => number): void {
+  #acceptHeader(bytes: Uint8Array, messageBytesMax: (header: FrameHeader) => number): Uint8Array {
     const header = parseFrameHeader(bytes)
     const max = messageBytesMax(header)
     if (header.messageBytes > max) {
@@ -175,7 +179,9 @@ export class Incoming {
       )
     }
     const end = Math.min(bytes.length, FRAME_HEADER_BYTES + header.messageBytes)
-    const message = smallBytes(header.messageBytes)
+    const whole = end === FRAME_HEADER_BYTES + header.messageBytes
+    // The rest of one may never come: it keeps no memory that others share.
+    const message = whole ? smallBytes(header.messageBytes) : new Uint8Array(header.messageBytes)
     message.set(bytes.subarray(FRAME_HEADER_BYTES, end))
     this.#header = header
     this.#message = message
@@ -183,6 +189,7 @@ export class Incoming {
     this.#spareByte = header.spareByte && bytes.length === end
     const payloadAt = header.spareByte ? end + 1 : end
     if (bytes.length > payloadAt) this.#surplus = Uint8Array.from(bytes.subarray(payloadAt))
+    return message
   }
 
   #readNow(into: Uint8Array): number {

@@ -177,7 +177,7 @@ export class ServerCall implements HandlerCall {
     this.#owner.expiresAt(this.deadlineAtMs)
     this.bulk = method.urgency === 'bulk'
     if (this.bulk) this.#owner.port.markBulk(this.id)
-    const request = method.request.decode(this.#incoming.message)
+    const request = method.request.decode(this.#incoming.takeMessage())
     this.#incoming.startPayload(method.uploadBytesMax)
     if (!this.#takesPayload) this.#incoming.pollEnd()
     this.#state = 'running'
