@@ -33,6 +33,3 @@ await runMain('dfs-mount', async () => {
     )
     .parseAsync()
 })
-
-// Programs may still hold files of a mount that was taken away, which keeps libfuse's threads alive.
-process.exit()

@@ -15,22 +15,14 @@ import { unmountLazily } from './unmount-command.ts'
 const mountType = 'fuse.dfs'
 /** Longest wait for a directory to answer, ms. */
 const answerMs = 5_000
-/** libfuse keeps the path in a buffer of 1024 bytes. */
-const pathBytesMax = 1_023
 
 /**
  * Checks `directory` and returns its absolute path without symbolic links. A dead mount of ours on it
  * is removed. Throws DfsError: `notFound`, `notDirectory`, `notEmpty`, `exists` (something is mounted
- * there), `invalidArgument`, `deadlineExceeded`.
+ * there), `invalidArgument` (the root), `deadlineExceeded`.
  */
 export async function prepareMountPoint(directory: string, log: Log): Promise<string> {
   const path = await resolvePath(directory)
-  if (Buffer.byteLength(path) > pathBytesMax) {
-    throw new DfsError(
-      'invalidArgument',
-      `${path}: a mount point has at most ${pathBytesMax} bytes`,
-    )
-  }
   const mounted = (await readMountTable()).findLast((entry) => entry.directory === path)
   if (mounted !== undefined) await clear(path, mounted.type, log)
   await checkEmptyDirectory(path)
@@ -76,7 +68,7 @@ async function clear(path: string, type: string, log: Log): Promise<void> {
   } catch (error) {
     if (!hasCode(error, 'ENOTCONN')) throw asDfsError(error, path)
     log.warn({ path }, 'removing the mount that a killed dfs-mount left behind')
-    await unmountLazily(path, Promise.resolve())
+    await unmountLazily(path)
     return
   }
   throw new DfsError('exists', `${path}: dfs is mounted there already; unmount it first`)

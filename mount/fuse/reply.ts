@@ -10,9 +10,13 @@
 import { constants } from 'node:os'
 import { DfsError, STATUS } from '../../schema/wire/status.ts'
 import type { Log } from '../../schema/rpc/api.ts'
-import type { OperationName } from './binding.ts'
+import type { OperationName } from './protocol.ts'
 
-/** 0 or a positive result, or a negative errno. */
+/** Operations as the log names them: changing a file's size is one that moves data. */
+export type Operation = OperationName | 'truncate'
+/** What a request is about, for the log. */
+export type Subject = string | { toString(): string }
+/** 0, or a negative errno. */
 export type Code = number
 /** Sends the answer; the value is there when `code` is 0. */
 export type Answer<T> = (code: Code, value?: T) => void
@@ -41,8 +45,8 @@ const errnoByName: Readonly<Record<string, number | undefined>> = constants.errn
 const eio = -constants.errno.EIO
 
 interface Pending {
-  readonly operation: OperationName
-  readonly subject: string
+  readonly operation: Operation
+  readonly subject: Subject
   readonly startedMs: number
   readonly deadlineMs: number
   readonly answer: Answer<never>
@@ -82,8 +86,8 @@ export class Requests {
    * it holds.
    */
   run<T>(
-    operation: OperationName,
-    subject: string,
+    operation: Operation,
+    subject: Subject,
     work: () => T | Promise<T>,
     answer: Answer<T>,
     discard?: (late: T) => void,
@@ -105,8 +109,8 @@ export class Requests {
 
   /** As `run`, for work that is under way. */
   follow<T>(
-    operation: OperationName,
-    subject: string,
+    operation: Operation,
+    subject: Subject,
     outcome: Promise<T>,
     answer: Answer<T>,
     discard?: (late: T) => void,
@@ -128,14 +132,20 @@ export class Requests {
   }
 
   /** The code for an error, which is logged when it says more than the errno does. */
-  failed(operation: OperationName, subject: string, error: unknown): Code {
+  failed(operation: Operation, subject: Subject, error: unknown): Code {
     if (!(error instanceof DfsError)) {
-      this.#log.error({ operation, subject, err: error }, 'a bug: answered EIO; please report this')
+      this.#log.error(
+        { operation, subject: String(subject), err: error },
+        'a bug: answered EIO; please report this',
+      )
       return eio
     }
     if (!isForTheApplication(error)) {
       const { code, errno, message } = error
-      this.#warn({ operation, subject, code, errno, cause: message }, 'request failed')
+      this.#warn(
+        { operation, subject: String(subject), code, errno, cause: message },
+        'request failed',
+      )
     }
     return codeOf(error)
   }
@@ -156,7 +166,8 @@ export class Requests {
     const tookMs = performance.now() - pending.startedMs
     if (tookMs > slowMs) {
       const { operation, subject } = pending
-      this.#warn({ operation, subject, tookMs: Math.round(tookMs) }, 'slow request')
+      const fields = { operation, subject: String(subject), tookMs: Math.round(tookMs) }
+      this.#warn(fields, 'slow request')
     }
     if (pending.answered) return false
     pending.answered = true
@@ -165,7 +176,7 @@ export class Requests {
   }
 
   /** A result that does not fit the kernel's structures is a bug as well, and answered. */
-  #send<T>(operation: OperationName, subject: string, answer: Answer<T>, value: T): void {
+  #send<T>(operation: Operation, subject: Subject, answer: Answer<T>, value: T): void {
     try {
       answer(0, value)
     } catch (error) {
@@ -179,15 +190,16 @@ export class Requests {
       const { operation, subject } = pending
       pending.answered = true
       this.#pending.delete(pending)
+      const deadlineMs = Math.round(pending.deadlineMs - pending.startedMs)
       this.#log.error(
-        { operation, subject, deadlineMs: Math.round(pending.deadlineMs - pending.startedMs) },
+        { operation, subject: String(subject), deadlineMs },
         'the file system did not answer by the deadline: answered ETIMEDOUT',
       )
       pending.answer(-constants.errno.ETIMEDOUT)
     }
   }
 
-  #allowedMs(operation: OperationName): number {
+  #allowedMs(operation: Operation): number {
     switch (operation) {
       case 'flush':
       case 'fsync':
@@ -195,7 +207,6 @@ export class Requests {
       case 'release':
       case 'write':
       case 'truncate':
-      case 'ftruncate':
       case 'readdir':
         return this.#deadlines.dataMs
       default:

@@ -2,8 +2,8 @@
  * Datagrams that go to the kernel in one call: of one size, the last may be shorter, to one address, side
  * by side in memory. No I/O.
  */
+import { errno } from '../system/native.ts'
 import type { HostPort } from './address.ts'
-import { errno } from './system-calls.ts'
 
 /** The most that one call takes: UDP over IPv6 carries no more. */
 const RUN_BYTES = 65_487

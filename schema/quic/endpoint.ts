@@ -7,11 +7,11 @@
  * connections stop; what others send then is lost.
  */
 import type { Log } from '../rpc/api.ts'
+import { errno, systemError } from '../system/native.ts'
 import { DfsError } from '../wire/status.ts'
 import { formatAddress, type HostPort } from './address.ts'
 import { DatagramRun, sendRun, type SendSegments } from './datagram-run.ts'
 import { quicLimits } from './limits.ts'
-import { errno, systemError } from './system-calls.ts'
 import { UdpSocket } from './udp-socket.ts'
 
 const LONG_HEADER = 0x80

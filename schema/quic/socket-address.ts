@@ -4,7 +4,8 @@
 import { isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type { HostPort } from './address.ts'
-import { calls, errno, linux, systemError } from './system-calls.ts'
+import { errno, systemError } from '../system/native.ts'
+import { calls, linux } from './system-calls.ts'
 
 const IPV4_BYTES = 16
 const IPV6_BYTES = 28

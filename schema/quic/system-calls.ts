@@ -2,13 +2,10 @@
  * The kernel's calls for UDP sockets, for what Node's own sockets do not offer: many datagrams in one
  * call each way, and reading into memory that stays.
  *
- * Layouts are those of Linux on 64-bit little-endian machines (socket(7), udp(7), recvmsg(2)). Nothing
- * here waits: sockets are non-blocking. The only importer of koffi.
+ * Layouts are those of Linux (socket(7), udp(7), recvmsg(2)). Nothing here waits: sockets are
+ * non-blocking.
  */
-import { endianness } from 'node:os'
-import { getSystemErrorName } from 'node:util'
-import koffi from 'koffi'
-import { invariant } from '../wire/invariant.ts'
+import { libc } from '../system/native.ts'
 
 /** Of Linux, the same on all its 64-bit machines that Node runs on. */
 export const linux = {
@@ -26,25 +23,9 @@ export const linux = {
   MSG_NOSIGNAL: 0x4000,
 } as const
 
-export const errno = {
-  EINTR: 4,
-  EIO: 5,
-  EBADF: 9,
-  EAGAIN: 11,
-  EINVAL: 22,
-  EMSGSIZE: 90,
-} as const
-
-invariant(
-  process.platform === 'linux' && endianness() === 'LE' && process.arch.includes('64'),
-  'dfs runs on 64-bit little-endian Linux',
-)
-
-const libc = koffi.load(null)
-
 type WithAddress = (socket: number, address: Buffer, bytes: number) => number
 
-/** Each returns -1 where it fails; {@link lastError} then says why. */
+/** Each returns -1 where it fails; `lastError` then says why. */
 export const calls = {
   socket: libc.func('int socket(int, int, int)') as (
     family: number,
@@ -91,55 +72,3 @@ export const calls = {
     textBytes: number,
   ) => bigint | null,
 } as const
-
-/** The number of the last failed call's error. */
-export function lastError(): number {
-  return koffi.errno()
-}
-
-/** A failed call as an error with Node's `code`. */
-export function systemError(call: string, number: number): NodeJS.ErrnoException {
-  const code = getSystemErrorName(-number)
-  return Object.assign(new Error(`${call} ${code}`), { code, errno: -number, syscall: call })
-}
-
-/**
- * Where a buffer is in memory, while its caller keeps it. It must be one of more than 64 bytes or a part of
- * such a one: V8 keeps smaller ones among its objects, and moves them.
- */
-export function addressOf(buffer: Buffer): bigint {
-  invariant(buffer.buffer.byteLength > 64, 'a buffer that stays where it is')
-  return koffi.address(buffer)
-}
-
-/** Watches a socket; stop by `close`, before the socket's own. */
-export interface Watch {
-  /** Also calls back when it can be written to. */
-  writable(wanted: boolean): void
-  close(): void
-}
-
-/** Calls back, in the event loop, whenever the socket has something to read, or an error to tell. */
-export function watch(socket: number, ready: () => void): Watch {
-  let writable = false
-  const start = (): void => {
-    handle.start({ readable: true, writable }, onReady)
-  }
-  // koffi passes the status first, then what its types tell of.
-  const onReady = (status: unknown): void => {
-    // libuv stops at an error, which reading takes off the socket.
-    if (typeof status === 'number' && status < 0) start()
-    ready()
-  }
-  const handle = koffi.node.poll(socket, { readable: true }, onReady)
-  return {
-    writable(wanted) {
-      if (writable === wanted) return
-      writable = wanted
-      start()
-    },
-    close() {
-      handle.close()
-    },
-  }
-}

@@ -6,19 +6,11 @@
  * What is received is valid only during the call that hands it over. Where the kernel or the interface
  * cannot cut runs, datagrams are sent one by one.
  */
+import { addressOf, errno, lastError, systemError, watch, type Watch } from '../system/native.ts'
 import type { HostPort } from './address.ts'
 import { quicLimits } from './limits.ts'
 import { decodeAddress, encodeAddress, SOCKET_ADDRESS_BYTES_MAX } from './socket-address.ts'
-import {
-  addressOf,
-  calls,
-  errno,
-  lastError,
-  linux,
-  systemError,
-  watch,
-  type Watch,
-} from './system-calls.ts'
+import { calls, linux } from './system-calls.ts'
 
 /** Bytes that whatever one call receives fits into. */
 const RECEIVED_BYTES_MAX = 65_536

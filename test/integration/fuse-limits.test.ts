@@ -66,19 +66,18 @@ const NOT_PASSED_SAYS = [
 
 const LESS = `
 tell('not UTF-8', lambda: write(b'\\xff\\xfe')); tell('nor for a directory', lambda: os.mkdir(b'a\\x80'))
-tell('nor to look at', lambda: os.stat(b'\\xff\\xfe')); tell('U+FFFD', lambda: write('\\ufffd'))
+tell('nor to look at', lambda: os.stat(b'\\xff\\xfe'))
 tell('nor a target', lambda: os.symlink(b'\\xff', 'link'))
 tell('nor an attribute', lambda: os.setxattr('.', b'user.\\xff', b''))
 tell('nothing was made', lambda: os.listdir('.'))
-tell('hidden name', lambda: write('.fuse_hidden0123456789abcdef'))
 write('t')
 def times(a, m): os.utime('t', ns=(a, m)); s = os.stat('t'); return s.st_atime_ns, s.st_mtime_ns
-tell('to the ms', lambda: times(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
+tell('to the ns', lambda: times(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
 tell('before 1970', lambda: times(-5_000_000_000, -1))
-tell('touch -a', lambda: os.system('touch -d 2001-01-01 t; touch -a t') or abs(os.stat('t').st_mtime - time.time()) < 60)
+tell('touch -a', lambda: os.system('touch -d 2001-01-01 t; touch -a t') or (time.gmtime(os.stat('t').st_mtime).tm_year in (2000, 2001), abs(os.stat('t').st_atime - time.time()) < 60))
 os.mkdir('d'); fd = os.open('d/f', os.O_RDWR | os.O_CREAT); os.write(fd, b'x'); os.fsync(fd)
 os.unlink('d/f'); os.rmdir('d'); tell('without its directory', lambda: os.pread(fd, 1, 0))
-tell('not even fstat', lambda: os.fstat(fd))
+tell('and fstat', lambda: os.fstat(fd).st_nlink)
 if os.getuid() == 0:
     os.mknod('null', 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     tell('a device', lambda: opened('null', os.O_WRONLY))
@@ -93,16 +92,14 @@ const LESS_SAYS = [
   'not UTF-8 -> EINVAL',
   'nor for a directory -> EINVAL',
   'nor to look at -> EINVAL',
-  'U+FFFD -> EINVAL',
   'nor a target -> EINVAL',
   'nor an attribute -> EINVAL',
   'nothing was made -> []',
-  'hidden name -> EPERM',
-  'to the ms -> (1600000000123000000, 1500000000987000000)',
-  'before 1970 -> (0, 0)',
-  'touch -a -> True',
-  'without its directory -> ENOENT',
-  'not even fstat -> ENOENT',
+  'to the ns -> (1600000000123456789, 1500000000987654321)',
+  'before 1970 -> (-5000000000, -1)',
+  'touch -a -> (True, True)',
+  "without its directory -> b'x'",
+  'and fstat -> 0',
   'a device -> EACCES',
   'nosuid, nodev -> True',
   'access time -> True',

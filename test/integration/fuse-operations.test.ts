@@ -41,7 +41,7 @@ t.test('files are made, written, read and removed', { skip }, async (t) => {
   const bytes = randomBytes(3_000_001)
   await writeFile(file, bytes)
   t.ok(bytes.equals(await readFile(file)), 'what was written is read')
-  t.equal(Math.max(...model.writeSizes), 131_072, 'the kernel sends 128 KiB at once')
+  t.equal(Math.max(...model.writeSizes), 524_288, 'the kernel sends as much as Node writes at once')
   await appendFile(file, 'more')
   t.equal((await stat(file)).size, bytes.length + 4, 'appended')
   t.equal((await stat(file)).nlink, 1)
@@ -201,7 +201,7 @@ t.test('one time is set without the other', { skip }, async (t) => {
   t.same(await times(), [Date.UTC(2004, 3, 4), Date.UTC(2003, 2, 3)])
   await shell(directory, 'touch f')
   t.ok(Math.abs((await stat(join(directory, 'f'))).mtimeMs - Date.now()) < 5_000, 'now')
-  t.same(log.lines, [], 'libfuse is the one we know')
+  t.same(log.lines, [])
 })
 
 t.test('a directory of 20,000 entries is listed in full', { skip }, async (t) => {
@@ -226,7 +226,6 @@ t.test('names: 255 bytes, any text, nothing that is not text', { skip }, async (
   await t.rejects(writeFile(join(directory, 'n'.repeat(256)), ''), { code: 'ENAMETOOLONG' })
   const bad = Buffer.concat([Buffer.from(`${directory}/bad-`), Buffer.from([0xff, 0xfe])])
   await t.rejects(writeFile(bad, ''), { code: 'EINVAL' })
-  await t.rejects(writeFile(join(directory, '.fuse_hidden0000000100000001'), ''), { code: 'EPERM' })
 })
 
 t.test('every status reaches the application as its errno', { skip }, async (t) => {

@@ -1,128 +1,152 @@
 /**
- * Handlers for what is known about files: stat, chmod, chown, utimens, truncate, statfs.
+ * Handlers for what is known about files: getattr, setattr (chmod, chown, utimens, truncate), statfs.
  */
-import type { Stat, Target } from '../../vfs/api.ts'
-import { modificationTime } from '../binding.ts'
-import type { Handlers, Request } from '../binding.ts'
-import { isHidden } from '../hidden-files.ts'
+import type { FileSystem, Handle, Stat, Target } from '../../vfs/api.ts'
+import type { KernelRequest } from '../kernel-request.ts'
+import type { Node } from '../node-table.ts'
+import { SETATTR } from '../protocol.ts'
 import type { Answer } from '../reply.ts'
-import { setTimes } from '../single-times.ts'
-import { statWords, writeStat, writeStatfs } from '../stat-words.ts'
-import { checkName, perform, targetOf, wide } from './context.ts'
-import type { HandlerContext } from './context.ts'
+import {
+  byPath,
+  nodeOf,
+  statNode,
+  withTarget,
+  type Handler,
+  type HandlerContext,
+} from './context.ts'
+import { dropPrivileges, hasPrivileges } from './privileges.ts'
 
-/** chown's "leave it", as it arrives. */
-const unchangedId = 0xffff_ffff
-const statfsWords = 11
+const SECOND_NS = 1_000_000_000n
+const MILLISECOND_NS = 1_000_000n
+const ATTRIBUTES = SETATTR.mode | SETATTR.uid | SETATTR.gid
+const TIMES = SETATTR.atime | SETATTR.mtime | SETATTR.atimeNow | SETATTR.mtimeNow
 
-export type AttributeHandlers = Pick<
-  Handlers,
-  'getattr' | 'fgetattr' | 'chmod' | 'chown' | 'utimens' | 'truncate' | 'ftruncate' | 'statfs'
->
-
-export function attributeHandlers(context: HandlerContext): AttributeHandlers {
-  return { ...statHandlers(context), ...changeHandlers(context) }
+/** What a request to change attributes asks for; `valid` says which of it. */
+interface Change {
+  readonly valid: number
+  readonly handle: Handle | undefined
+  readonly size: number
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly atime: bigint
+  readonly mtime: bigint
 }
 
-function statHandlers(
+export function attributeHandlers(
   context: HandlerContext,
-): Pick<AttributeHandlers, 'getattr' | 'fgetattr' | 'statfs'> {
-  const { fs, signals, requests, hidden, cache } = context
-  // The addon copies out of these during the call: one of each will do.
-  const words = new Uint32Array(statWords)
-  const figures = new Uint32Array(statfsWords)
+): Record<'getattr' | 'setattr' | 'statfs', Handler> {
+  const { fs, nodes, replies, requests, cache } = context
 
-  const statAnswer = (request: Request): Answer<Stat> => {
+  const statAnswer = (unique: number, node: Node): Answer<Stat> => {
     const { soleUse } = cache
     return (code, stat) => {
-      if (stat !== undefined) {
-        writeStat(stat, words)
-        cache.answering(soleUse, stat)
+      if (stat === undefined) {
+        replies.code(unique, code)
+        return
       }
-      signals.fuse_native_signal_getattr(request, code, words)
+      node.mode = stat.mode
+      replies.attributes(unique, stat, cache.attributesMs(stat, cache.keptMs(soleUse)))
     }
   }
 
-  const statPath = (path: string): Promise<Stat> => {
-    checkName(path)
-    if (isHidden(path)) return fs.statHandle(hidden.handleOf(path))
-    const settled = hidden.settled(path)
-    return settled === undefined ? fs.stat(path) : settled.then(() => fs.stat(path))
-  }
-
   return {
-    getattr(request, _opcode, path) {
-      requests.run('getattr', path, () => statPath(path), statAnswer(request))
+    getattr({ unique, nodeId }) {
+      const node = nodeOf(context, nodeId)
+      requests.run('getattr', node, () => statNode(context, node), statAnswer(unique, node))
     },
-    fgetattr(request, _opcode, path, handle) {
-      const work = (): Promise<Stat> => fs.statHandle(handle)
-      const { soleUse } = cache
-      requests.run('fgetattr', path, work, (code, stat) => {
-        if (stat !== undefined) {
-          hidden.learned(handle, stat.inode)
-          writeStat(stat, words)
-          cache.answering(soleUse, stat)
+    setattr(request) {
+      const node = nodeOf(context, request.nodeId)
+      const change = changeOf(request)
+      const work = async (): Promise<Stat> => {
+        nodes.touch(node)
+        try {
+          await apply(context, node, change)
+        } finally {
+          nodes.touch(node)
         }
-        signals.fuse_native_signal_fgetattr(request, code, words)
-      })
+        return statNode(context, node)
+      }
+      const operation = (change.valid & SETATTR.size) === 0 ? 'setattr' : 'truncate'
+      requests.run(operation, node, work, statAnswer(request.unique, node))
     },
-    statfs(request, _opcode, path) {
+    statfs({ unique }) {
       requests.run(
         'statfs',
-        path,
+        '/',
         () => fs.statfs(),
         (code, size) => {
-          if (size !== undefined) writeStatfs(size, figures)
-          signals.fuse_native_signal_statfs(request, code, figures)
+          if (size === undefined) replies.code(unique, code)
+          else replies.statfs(unique, size)
         },
       )
     },
   }
 }
 
-function changeHandlers(
-  context: HandlerContext,
-): Pick<AttributeHandlers, 'chmod' | 'chown' | 'utimens' | 'truncate' | 'ftruncate'> {
-  const { fs, signals } = context
-
-  const change = async (path: string, work: (target: Target) => Promise<void>): Promise<void> =>
-    work(await targetOf(context, path))
-
+function changeOf(request: KernelRequest): Change {
+  const valid = request.u32(0)
+  const now = BigInt(Date.now()) * MILLISECOND_NS
+  const timeAt = (secondsAt: number, nanosAt: number): bigint =>
+    request.i64(secondsAt) * SECOND_NS + BigInt(request.u32(nanosAt))
   return {
-    chmod(request, _opcode, path, mode) {
-      const work = (): Promise<void> => change(path, (target) => fs.chmod(target, mode & 0o7777))
-      perform(context, 'chmod', path, request, signals.fuse_native_signal_chmod, work)
-    },
-    chown(request, _opcode, path, uid, gid) {
-      const work = (): Promise<void> =>
-        change(path, (target) => fs.chown(target, idOf(uid), idOf(gid)))
-      perform(context, 'chown', path, request, signals.fuse_native_signal_chown, work)
-    },
-    utimens(request, opcode, path, low, high) {
-      const work = (): Promise<void> => {
-        // Times before 1970 are negative numbers in 64 bits.
-        const atimeMs = BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low))
-        const mtimeMs = modificationTime(request, opcode, atimeMs)
-        return change(path, (target) => setTimes(fs, target, atimeMs, mtimeMs))
-      }
-      perform(context, 'utimens', path, request, signals.fuse_native_signal_utimens, work)
-    },
-    truncate(request, _opcode, path, low, high) {
-      const work = (): Promise<void> => {
-        const size = wide(low, high)
-        return change(path, (target) =>
-          typeof target === 'string' ? fs.truncate(target, size) : fs.truncateHandle(target, size),
-        )
-      }
-      perform(context, 'truncate', path, request, signals.fuse_native_signal_truncate, work)
-    },
-    ftruncate(request, _opcode, path, handle, low, high) {
-      const work = (): Promise<void> => fs.truncateHandle(handle, wide(low, high))
-      perform(context, 'ftruncate', path, request, signals.fuse_native_signal_ftruncate, work)
-    },
+    valid,
+    handle: (valid & SETATTR.handle) === 0 ? undefined : request.u64(8),
+    size: request.u64(16),
+    atime: (valid & SETATTR.atimeNow) === 0 ? timeAt(32, 56) : now,
+    mtime: (valid & SETATTR.mtimeNow) === 0 ? timeAt(40, 60) : now,
+    mode: request.u32(68) & 0o7777,
+    uid: (valid & SETATTR.uid) === 0 ? -1 : request.u32(76),
+    gid: (valid & SETATTR.gid) === 0 ? -1 : request.u32(80),
   }
 }
 
-function idOf(id: number): number {
-  return id === unchangedId ? -1 : id
+async function apply(context: HandlerContext, node: Node, change: Change): Promise<void> {
+  const { valid } = change
+  if ((valid & SETATTR.size) !== 0) await truncate(context, node, change)
+  const kill = (valid & SETATTR.killPrivileges) !== 0 && (valid & SETATTR.mode) === 0
+  if ((valid & (ATTRIBUTES | TIMES)) === 0 && !(kill && hasPrivileges(node))) return
+  await withTarget(context, node, (target) => changeTarget(context, node, target, change, kill))
+}
+
+async function changeTarget(
+  { fs }: HandlerContext,
+  node: Node,
+  target: Target,
+  change: Change,
+  kill: boolean,
+): Promise<void> {
+  const { valid, mode, uid, gid } = change
+  if ((valid & (SETATTR.uid | SETATTR.gid)) !== 0) await fs.chown(target, uid, gid)
+  if ((valid & SETATTR.mode) !== 0) await fs.chmod(target, mode)
+  if (kill && hasPrivileges(node)) await dropPrivileges(fs, node, target)
+  if ((valid & TIMES) !== 0) await setTimes(fs, target, change)
+}
+
+/** By the handle that the program used; else by name, and where there is none by what is open. */
+async function truncate(
+  context: HandlerContext,
+  node: Node,
+  { handle, size }: Change,
+): Promise<void> {
+  const { fs } = context
+  const through = handle ?? (node.path === undefined ? node.handle : undefined)
+  if (through !== undefined) await fs.truncateHandle(through, size)
+  else await byPath(context, node, (path) => fs.truncate(path, size))
+}
+
+/** Either time may be left as it is. */
+async function setTimes(fs: FileSystem, target: Target, change: Change): Promise<void> {
+  const { valid } = change
+  const setsAtime = (valid & (SETATTR.atime | SETATTR.atimeNow)) !== 0
+  const setsMtime = (valid & (SETATTR.mtime | SETATTR.mtimeNow)) !== 0
+  if (setsAtime && setsMtime) {
+    await fs.utimens(target, change.atime, change.mtime)
+    return
+  }
+  const stat = await (typeof target === 'string' ? fs.stat(target) : fs.statHandle(target))
+  const { atime, mtime } = setsAtime
+    ? { atime: change.atime, mtime: stat.mtime }
+    : { atime: stat.atime, mtime: change.mtime }
+  await fs.utimens(target, atime, mtime)
 }

@@ -1,65 +1,128 @@
 /**
- * What every handler needs, and the checks that come before all of them.
+ * What every handler needs, and the ways from an inode of the kernel's to a file of ours.
  */
 import { DfsError } from '../../../schema/wire/status.ts'
-import type { FileSystem, Owner, Target } from '../../vfs/api.ts'
-import type { OperationName, Request, Signal, Signals } from '../binding.ts'
-import type { HiddenFiles } from '../hidden-files.ts'
-import { isHidden } from '../hidden-files.ts'
+import type { FileSystem, Stat, Target } from '../../vfs/api.ts'
 import type { KernelCache } from '../kernel-cache.ts'
-import type { Requests } from '../reply.ts'
+import type { KernelRequest } from '../kernel-request.ts'
+import type { Node, NodeTable } from '../node-table.ts'
+import type { PathGate } from '../path-gate.ts'
+import type { OperationName } from '../protocol.ts'
+import type { Replies } from '../replies.ts'
+import type { Answer, Requests } from '../reply.ts'
+import type { TransferBuffers } from '../transfer-buffers.ts'
 
 export interface HandlerContext {
   readonly fs: FileSystem
-  readonly signals: Signals
+  readonly nodes: NodeTable
+  readonly replies: Replies
   readonly requests: Requests
-  readonly hidden: HiddenFiles
   readonly cache: KernelCache
-  /** Whose program made the request, who will own what it makes; to be asked before it is answered. */
-  ownerOf(request: Request): Owner
-  /** The flags of open(2) behind a request to create, as far as they are known; to be asked as above. */
-  openFlagsOf(request: Request): number
+  readonly gate: PathGate
+  /** Where what is read goes to. */
+  readonly reads: TransferBuffers
+  /** Where requests come in, with what is to be written. */
+  readonly incoming: TransferBuffers
 }
 
-/** Joins the halves of a 64-bit number. */
-export function wide(low: number, high: number): number {
-  return high * 4_294_967_296 + low
+/** Takes what it needs from the request before it returns. A DfsError that it throws is the answer. */
+export type Handler = (request: KernelRequest) => void
+
+/** The inode that a request is about. */
+export function nodeOf({ nodes }: HandlerContext, id: number): Node {
+  const node = nodes.get(id)
+  if (node === undefined) throw new DfsError('staleInode', `the kernel's inode ${id} is not known`)
+  return node
 }
 
-/**
- * Refuses a path with a name that is not UTF-8: it reaches us with U+FFFD in place of what it was, so
- * that two names would become one.
- */
-export function checkName(path: string): void {
-  if (path.includes('\uFFFD')) {
-    throw new DfsError('invalidArgument', `${path}: a name must be valid UTF-8, without U+FFFD`)
+/** Throws `notFound` when the inode has no name any more. */
+export function pathOf(node: Node): string {
+  return known(node.path, node)
+}
+
+/** The path of a name in a directory. */
+export function pathIn(directory: Node, name: string): string {
+  return known(directory.childPath(name), directory)
+}
+
+function known(path: string | undefined, node: Node): string {
+  if (path !== undefined) return path
+  throw new DfsError('notFound', `inode ${node.inode} has no name any more`)
+}
+
+/** Does something with an inode by its path, which stays what it is meanwhile. */
+export function byPath<T>(
+  { gate }: HandlerContext,
+  node: Node,
+  work: (path: string) => Promise<T>,
+): Promise<T> {
+  return gate.by(() => pathOf(node), work)
+}
+
+/** The same with a name in a directory. */
+export function byName<T>(
+  { gate }: HandlerContext,
+  directory: Node,
+  name: string,
+  work: (path: string) => Promise<T>,
+): Promise<T> {
+  return gate.by(() => pathIn(directory, name), work)
+}
+
+/** Does something with the file behind an inode: by a handle that is open, else by its path. */
+export function withTarget<T>(
+  context: HandlerContext,
+  node: Node,
+  work: (target: Target) => Promise<T>,
+): Promise<T> {
+  const { handle } = node
+  return handle === undefined ? byPath(context, node, work) : work(handle)
+}
+
+/** Attributes of an inode. Throws `staleInode` when its name stands for another one by now. */
+export async function statNode(context: HandlerContext, node: Node): Promise<Stat> {
+  const { fs } = context
+  const { handle } = node
+  if (handle !== undefined) return fs.statHandle(handle)
+  const stat = await byPath(context, node, (path) => fs.stat(path))
+  if (stat.inode !== node.inode) throw replaced(node)
+  return stat
+}
+
+/** The kernel asks for the name again when it gets this. */
+export function replaced(node: Node): DfsError {
+  return new DfsError('staleInode', `${node.toString()}: became another file meanwhile`)
+}
+
+/** Answers with the inode that a name stands for. */
+export function entryAnswer(
+  { nodes, replies, cache }: HandlerContext,
+  unique: number,
+  parent: Node,
+  name: string,
+): Answer<Stat> {
+  const { soleUse } = cache
+  return (code, stat) => {
+    if (stat === undefined) {
+      replies.code(unique, code)
+      return
+    }
+    const keptMs = cache.keptMs(soleUse)
+    const node = nodes.found(parent, name, stat)
+    const entry = { nodeId: node.id, keptMs, attributesMs: cache.attributesMs(stat, keptMs) }
+    if (!replies.entry(unique, entry, stat)) nodes.forget(node.id, 1)
   }
-}
-
-/** As `checkName`, for a path where something is to be made. */
-export function checkNewName(path: string): void {
-  checkName(path)
-  if (isHidden(path)) {
-    throw new DfsError('notPermitted', `${path}: this name is libfuse's; choose another`)
-  }
-}
-
-/** The file that a request about attributes means: a removed one that is open has its handle only. */
-export async function targetOf({ hidden }: HandlerContext, path: string): Promise<Target> {
-  checkName(path)
-  if (isHidden(path)) return hidden.handleOf(path)
-  await hidden.settled(path)
-  return path
 }
 
 /** Runs an operation that has no result. */
 export function perform(
-  context: HandlerContext,
+  { requests, replies }: HandlerContext,
   operation: OperationName,
-  subject: string,
-  request: Request,
-  signal: Signal,
+  subject: Node | string,
+  unique: number,
   work: () => Promise<void>,
 ): void {
-  context.requests.run(operation, subject, work, (code) => signal(request, code))
+  requests.run(operation, subject, work, (code) => {
+    replies.code(unique, code)
+  })
 }

@@ -1,151 +1,131 @@
 /**
- * Handlers for open files: open, create, read, write, flush, fsync, release; and fsync of a directory.
+ * Handlers for the content of open files: read, write, flush, fsync.
  *
- * They go by handle and ignore the path, which may be another file's by now.
+ * They go by handle: the file may have any name by now, or none.
  */
-import { constants } from 'node:fs'
-import { DfsError } from '../../../schema/wire/status.ts'
-import type { Handle, Owner } from '../../vfs/api.ts'
-import type { Handlers, KernelBuffer, Request } from '../binding.ts'
-import { isHidden } from '../hidden-files.ts'
-import { checkName, checkNewName, perform, wide } from './context.ts'
-import type { HandlerContext } from './context.ts'
+import { constants } from 'node:os'
+import type { Node } from '../node-table.ts'
+import {
+  REPLY_HEADER_BYTES,
+  TRANSFER_BYTES,
+  WRITE_HEADER_BYTES,
+  WRITE_KILL_PRIVILEGES,
+} from '../protocol.ts'
+import { perform, type Handler, type HandlerContext } from './context.ts'
+import { dropPrivileges, hasPrivileges } from './privileges.ts'
 
-export type FileHandlers = Pick<
-  Handlers,
-  'open' | 'create' | 'read' | 'write' | 'flush' | 'fsync' | 'fsyncdir' | 'release'
->
+const { EINVAL } = constants.errno
 
-/** The flags of open(2) that mean something to the file system. */
-const openFlags = constants.O_WRONLY | constants.O_RDWR | constants.O_TRUNC | constants.O_APPEND
-
-interface NewFile {
-  readonly mode: number
-  readonly flags: number
-  readonly owner: Owner
+export function fileHandlers(
+  context: HandlerContext,
+): Record<'read' | 'write' | 'flush' | 'fsync', Handler> {
+  return { read: readHandler(context), write: writeHandler(context), ...syncHandlers(context) }
 }
 
-export function fileHandlers(context: HandlerContext): FileHandlers {
-  return { ...openHandlers(context), ...transferHandlers(context), ...syncHandlers(context) }
-}
-
-function openHandlers(context: HandlerContext): Pick<FileHandlers, 'open' | 'create' | 'release'> {
-  const { fs, signals, requests, hidden, cache } = context
-
-  const tracked = (handle: Handle): Handle => {
-    hidden.opened(handle)
-    return handle
-  }
-  /** An answer that came too late: nobody will close this file. */
-  const discard = (handle: Handle): void => {
-    hidden.released(handle, '')
-    fs.release(handle).catch((error: unknown) => {
-      requests.failed('release', `handle ${handle}`, error)
-    })
-  }
-  const create = async (path: string, from: NewFile): Promise<Handle> => {
-    checkNewName(path)
-    await hidden.settled(path)
+/** The path of each byte that is read: no promise and no closure where the file system has it at hand. */
+function readHandler({ fs, nodes, replies, requests, reads }: HandlerContext): Handler {
+  let piece: Buffer | undefined
+  let into: Buffer = Buffer.alloc(0)
+  return (request) => {
+    const { unique, nodeId } = request
+    const size = request.u32(16)
+    const buffer = reads.current
+    if (size > TRANSFER_BYTES || buffer === undefined) {
+      replies.code(unique, -EINVAL)
+      return
+    }
+    if (piece !== buffer || into.length !== size) {
+      piece = buffer
+      into = buffer.subarray(REPLY_HEADER_BYTES, REPLY_HEADER_BYTES + size)
+    }
+    let outcome: number | Promise<number>
     try {
-      return tracked(await fs.create(path, from.mode & 0o7777, from.flags, from.owner))
+      outcome = requests.stopped ?? fs.read(request.u64(0), into, request.u64(8))
     } catch (error) {
-      if (!(error instanceof DfsError) || error.code !== 'exists') throw error
-      // The kernel did not find the file, so another mount has just made it. Whether that is an
-      // error only open's flags tell, which fuse-native keeps. On ESTALE the kernel looks again, and
-      // then either opens the file or answers EEXIST itself.
-      throw new DfsError('staleInode', `${path}: made by somebody else meanwhile`, { cause: error })
+      outcome = requests.failed('read', subjectOf(nodes.get(nodeId), nodeId), error)
+    }
+    if (typeof outcome === 'number') {
+      if (outcome < 0) replies.code(unique, outcome)
+      else replies.data(unique, buffer, outcome)
+      return
+    }
+    reads.keep()
+    const back = (): void => reads.giveBack(buffer)
+    requests.follow('read', subjectOf(nodes.get(nodeId), nodeId), outcome, (code, count) => {
+      if (count === undefined) replies.code(unique, code)
+      else replies.data(unique, buffer, count)
+    })
+    outcome.then(back, back)
+  }
+}
+
+/** The path of each byte that is written. */
+function writeHandler(context: HandlerContext): Handler {
+  const { fs, nodes, replies, requests, incoming } = context
+  return (request) => {
+    const { unique, nodeId, bytes: buffer } = request
+    const handle = request.u64(0)
+    const position = request.u64(8)
+    const bytes = buffer.subarray(WRITE_HEADER_BYTES, WRITE_HEADER_BYTES + request.u32(16))
+    const node = nodes.get(nodeId)
+    nodes.touch(node)
+    const kills = (request.u32(20) & WRITE_KILL_PRIVILEGES) !== 0
+    let outcome: number | Promise<number>
+    try {
+      outcome =
+        requests.stopped ??
+        (kills && node !== undefined && hasPrivileges(node)
+          ? dropPrivileges(fs, node, handle).then(() => fs.write(handle, bytes, position))
+          : fs.write(handle, bytes, position))
+    } catch (error) {
+      outcome = requests.failed('write', subjectOf(node, nodeId), error)
+    }
+    if (typeof outcome === 'number') {
+      if (outcome < 0) replies.code(unique, outcome)
+      else replies.count(unique, outcome)
+      return
+    }
+    incoming.keep()
+    const back = (): void => {
+      nodes.touch(node)
+      incoming.giveBack(buffer)
+    }
+    requests.follow('write', subjectOf(node, nodeId), outcome, (code, count) => {
+      if (count === undefined) replies.code(unique, code)
+      else replies.count(unique, count)
+    })
+    outcome.then(back, back)
+  }
+}
+
+function subjectOf(node: Node | undefined, nodeId: number): Node | string {
+  return node ?? `the kernel's inode ${nodeId}`
+}
+
+function syncHandlers(context: HandlerContext): Record<'flush' | 'fsync', Handler> {
+  const { fs, nodes } = context
+  const changing = (nodeId: number, work: () => Promise<void>) => async (): Promise<void> => {
+    nodes.touch(nodes.get(nodeId))
+    try {
+      await work()
+    } finally {
+      nodes.touch(nodes.get(nodeId))
     }
   }
-  const open = async (path: string, flags: number): Promise<Handle> => {
-    checkName(path)
-    if (isHidden(path)) throw new DfsError('notFound', `${path}: libfuse's name of a removed file`)
-    await hidden.settled(path)
-    return tracked(await fs.open(path, flags & openFlags))
-  }
-
   return {
-    open(request, _opcode, path, flags) {
-      const { soleUse } = cache
-      const answer = (code: number, handle?: Handle): void => {
-        if (handle !== undefined) cache.opening(request, { path, flags, handle, soleUse })
-        signals.fuse_native_signal_open(request, code, handle ?? 0)
-      }
-      requests.run('open', path, () => open(path, flags), answer, discard)
+    flush(request) {
+      const { unique, nodeId } = request
+      const handle = request.u64(0)
+      const subject = subjectOf(nodes.get(nodeId), nodeId)
+      const work = changing(nodeId, () => fs.flush(handle))
+      perform(context, 'flush', subject, unique, work)
     },
-    create(request, _opcode, path, mode) {
-      const answer = (code: number, handle?: Handle): void =>
-        signals.fuse_native_signal_create(request, code, handle ?? 0)
-      const append = context.openFlagsOf(request) & constants.O_APPEND
-      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | append
-      const from = { mode, flags, owner: context.ownerOf(request) }
-      requests.run('create', path, () => create(path, from), answer, discard)
-    },
-    release(request, _opcode, path, handle) {
-      hidden.released(handle, path)
-      const work = (): Promise<void> => fs.release(handle)
-      perform(context, 'release', path, request, signals.fuse_native_signal_release, work)
-    },
-  }
-}
-
-function transferHandlers(context: HandlerContext): Pick<FileHandlers, 'read' | 'write'> {
-  const { fs, signals, requests } = context
-
-  const readDone = (request: Request, code: number, buffer: KernelBuffer): void =>
-    signals.fuse_native_signal_read(request, code, 0, buffer.buffer)
-  const writeDone = (request: Request, code: number, buffer: KernelBuffer): void =>
-    signals.fuse_native_signal_write(request, code, 0, buffer.buffer)
-
-  return {
-    read(request, _opcode, path, handle, buffer, _length, low, high) {
-      let outcome: number | Promise<number>
-      try {
-        outcome = requests.stopped ?? fs.read(handle, buffer, wide(low, high))
-      } catch (error) {
-        outcome = requests.failed('read', path, error)
-      }
-      if (typeof outcome === 'number') readDone(request, outcome, buffer)
-      else {
-        requests.follow('read', path, outcome, (code, count) => {
-          readDone(request, count ?? code, buffer)
-        })
-      }
-    },
-    write(request, _opcode, path, handle, buffer, _length, low, high) {
-      let outcome: number | Promise<number>
-      try {
-        outcome = requests.stopped ?? fs.write(handle, buffer, wide(low, high))
-      } catch (error) {
-        outcome = requests.failed('write', path, error)
-      }
-      if (typeof outcome === 'number') writeDone(request, outcome, buffer)
-      else {
-        requests.follow('write', path, outcome, (code, count) => {
-          writeDone(request, count ?? code, buffer)
-        })
-      }
-    },
-  }
-}
-
-function syncHandlers(context: HandlerContext): Pick<FileHandlers, 'flush' | 'fsync' | 'fsyncdir'> {
-  const { fs, signals, hidden } = context
-  return {
-    flush(request, _opcode, path, handle) {
-      const work = (): Promise<void> => fs.flush(handle)
-      perform(context, 'flush', path, request, signals.fuse_native_signal_flush, work)
-    },
-    fsync(request, _opcode, path, _datasync, handle) {
-      const work = (): Promise<void> => fs.fsync(handle)
-      perform(context, 'fsync', path, request, signals.fuse_native_signal_fsync, work)
-    },
-    fsyncdir(request, _opcode, path) {
-      const work = async (): Promise<void> => {
-        checkName(path)
-        await hidden.settled(path)
-        await fs.fsyncDirectory()
-      }
-      perform(context, 'fsyncdir', path, request, signals.fuse_native_signal_fsyncdir, work)
+    fsync(request) {
+      const { unique, nodeId } = request
+      const handle = request.u64(0)
+      const subject = subjectOf(nodes.get(nodeId), nodeId)
+      const work = changing(nodeId, () => fs.fsync(handle))
+      perform(context, 'fsync', subject, unique, work)
     },
   }
 }

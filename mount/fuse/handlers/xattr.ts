@@ -1,84 +1,92 @@
 /**
  * Handlers for extended attributes.
  *
- * Before each write(2) the kernel asks for `security.capability`, so what is not kept is refused
- * without a word to the file system.
+ * The kernel asks for `security.capability` before the first write(2) of a file, so what is not kept is
+ * refused without a word to the file system.
  */
 import { constants } from 'node:os'
-import { DfsError } from '../../../schema/wire/status.ts'
-import type { XattrMode } from '../../vfs/api.ts'
+import type { Target, XattrMode } from '../../vfs/api.ts'
 import { isKeptXattr } from '../../vfs/extended-attributes.ts'
-import type { Handlers, KernelBuffer } from '../binding.ts'
-import { perform, targetOf } from './context.ts'
-import type { HandlerContext } from './context.ts'
-
-export type XattrHandlers = Pick<Handlers, 'setxattr' | 'getxattr' | 'listxattr' | 'removexattr'>
+import type { Node } from '../node-table.ts'
+import type { Answer } from '../reply.ts'
+import { nodeOf, perform, withTarget, type Handler, type HandlerContext } from './context.ts'
 
 const { ENOTSUP, ERANGE } = constants.errno
 /** Flags of setxattr(2). */
 const XATTR_CREATE = 1
 const XATTR_REPLACE = 2
 
-export function xattrHandlers(context: HandlerContext): XattrHandlers {
+export function xattrHandlers(
+  context: HandlerContext,
+): Record<'setxattr' | 'getxattr' | 'listxattr' | 'removexattr', Handler> {
   return { ...readHandlers(context), ...changeHandlers(context) }
 }
 
-/** Puts `bytes` where the kernel wants them; the code that says how many they are. */
-function fill(into: KernelBuffer, bytes: Uint8Array): number {
-  if (into.length === 0) return bytes.length
-  if (into.length < bytes.length) return -ERANGE
-  into.set(bytes)
-  return bytes.length
-}
+function readHandlers(context: HandlerContext): Record<'getxattr' | 'listxattr', Handler> {
+  const { fs, replies, requests } = context
 
-function readHandlers(context: HandlerContext): Pick<XattrHandlers, 'getxattr' | 'listxattr'> {
-  const { fs, signals, requests } = context
+  /** A room of 0 bytes asks how many there are. */
+  const bytesAnswer =
+    (unique: number, room: number): Answer<Uint8Array> =>
+    (code, bytes) => {
+      if (bytes === undefined) replies.code(unique, code)
+      else if (room === 0) replies.count(unique, bytes.length)
+      else if (bytes.length > room) replies.code(unique, -ERANGE)
+      else replies.bytes(unique, bytes)
+    }
+
   return {
-    getxattr(request, _opcode, path, name, into) {
+    getxattr(request) {
+      const { unique } = request
+      const name = request.text(8)
       if (!isKeptXattr(name)) {
-        signals.fuse_native_signal_getxattr(request, -ENOTSUP, into.buffer)
+        replies.code(unique, -ENOTSUP)
         return
       }
-      const work = async (): Promise<Uint8Array> => {
-        refuseForeignText(name)
-        return fs.getXattr(await targetOf(context, path), name)
-      }
-      requests.run('getxattr', path, work, (code, value) => {
-        const done = value === undefined ? code : fill(into, value)
-        signals.fuse_native_signal_getxattr(request, done, into.buffer)
-      })
+      const node = nodeOf(context, request.nodeId)
+      const get = (target: Target): Promise<Uint8Array> => fs.getXattr(target, name)
+      const work = (): Promise<Uint8Array> => withTarget(context, node, get)
+      requests.run('getxattr', node, work, bytesAnswer(unique, request.u32(0)))
     },
-    listxattr(request, _opcode, path, into) {
-      const work = async (): Promise<Uint8Array> => {
-        const names = await fs.listXattrs(await targetOf(context, path))
+    listxattr(request) {
+      const { unique } = request
+      const node = nodeOf(context, request.nodeId)
+      const list = async (target: Target): Promise<Uint8Array> => {
+        const names = await fs.listXattrs(target)
         return Buffer.from(names.map((name) => `${name}\0`).join(''))
       }
-      requests.run('listxattr', path, work, (code, names) => {
-        const done = names === undefined ? code : fill(into, names)
-        signals.fuse_native_signal_listxattr(request, done, into.buffer)
-      })
+      const work = (): Promise<Uint8Array> => withTarget(context, node, list)
+      requests.run('listxattr', node, work, bytesAnswer(unique, request.u32(0)))
     },
   }
 }
 
-function changeHandlers(context: HandlerContext): Pick<XattrHandlers, 'setxattr' | 'removexattr'> {
-  const { fs, signals, requests } = context
+function changeHandlers(context: HandlerContext): Record<'setxattr' | 'removexattr', Handler> {
+  const { fs, nodes } = context
+
+  const change = async (node: Node, work: (target: Target) => Promise<void>): Promise<void> => {
+    nodes.touch(node)
+    try {
+      await withTarget(context, node, work)
+    } finally {
+      nodes.touch(node)
+    }
+  }
+
   return {
-    setxattr(request, _opcode, path, name, value, _position, flags) {
-      const work = async (): Promise<void> => {
-        refuseForeignText(name)
-        await fs.setXattr(await targetOf(context, path), name, value, modeOf(flags))
-      }
-      requests.run('setxattr', path, work, (code) => {
-        signals.fuse_native_signal_setxattr(request, code, value.buffer)
-      })
+    setxattr(request) {
+      const node = nodeOf(context, request.nodeId)
+      const mode = modeOf(request.u32(4))
+      const name = request.text(8)
+      const value = request.copyAfterText(request.u32(0))
+      const set = (target: Target): Promise<void> => fs.setXattr(target, name, value, mode)
+      perform(context, 'setxattr', node, request.unique, () => change(node, set))
     },
-    removexattr(request, _opcode, path, name) {
-      const work = async (): Promise<void> => {
-        refuseForeignText(name)
-        await fs.removeXattr(await targetOf(context, path), name)
-      }
-      perform(context, 'removexattr', path, request, signals.fuse_native_signal_removexattr, work)
+    removexattr(request) {
+      const node = nodeOf(context, request.nodeId)
+      const name = request.text(0)
+      const remove = (target: Target): Promise<void> => fs.removeXattr(target, name)
+      perform(context, 'removexattr', node, request.unique, () => change(node, remove))
     },
   }
 }
@@ -86,11 +94,4 @@ function changeHandlers(context: HandlerContext): Pick<XattrHandlers, 'setxattr'
 function modeOf(flags: number): XattrMode {
   if ((flags & XATTR_CREATE) !== 0) return 'create'
   return (flags & XATTR_REPLACE) !== 0 ? 'replace' : 'either'
-}
-
-/** As with file names: what is not UTF-8 reaches us as another name. */
-function refuseForeignText(name: string): void {
-  if (name.includes('\uFFFD')) {
-    throw new DfsError('invalidArgument', `${name}: an attribute's name must be valid UTF-8`)
-  }
 }

@@ -9,7 +9,6 @@ import type { Test } from 'tap'
 import { unmountLazily, unmountOnce } from '../../../../mount/fuse/unmount-command.ts'
 
 const names = ['fusermount3', 'fusermount', 'umount'] as const
-const nothing = Promise.resolve()
 
 /** Lets the command find these shell scripts only; returns their folder. */
 function provide(t: Test, scripts: Partial<Record<(typeof names)[number], string>>): string {
@@ -43,23 +42,9 @@ async function childrenEnd(): Promise<boolean> {
   return false
 }
 
-t.test('the process of a command that worked stays until all is settled', async (t) => {
-  provide(t, { fusermount3: 'exit 0' })
-  let settle = (): void => undefined
-  const settled = new Promise<void>((resolve) => {
-    settle = resolve
-  })
-  await unmountOnce('/somewhere', settled)
-  // Long enough for a process that need not wait to end.
-  await pause(300)
-  t.equal(children(), 1, 'no SIGCHLD yet')
-  settle()
-  t.ok(await childrenEnd())
-})
-
 t.test('a refusal is told in the words of the command', async (t) => {
   provide(t, { fusermount3: 'echo "no: $*" >&2; exit 1' })
-  await t.rejects(unmountOnce('/some where', new Promise(() => undefined)), {
+  await t.rejects(unmountOnce('/some where'), {
     code: 'notPermitted',
     message: /fusermount3 cannot unmount \/some where: no: -u -- \/some where$/,
   })
@@ -68,15 +53,15 @@ t.test('a refusal is told in the words of the command', async (t) => {
 
 t.test('the next program is taken when one is missing', async (t) => {
   const folder = provide(t, { umount: 'echo "$*" >"${0%/*}/said"' })
-  await unmountLazily('/somewhere', nothing)
+  await unmountLazily('/somewhere')
   t.equal(readFileSync(join(folder, 'said'), 'utf8'), '--no-canonicalize --lazy -- /somewhere\n')
   t.ok(await childrenEnd())
   provide(t, {})
-  await t.rejects(unmountOnce('/somewhere', nothing), { code: 'notSupported' })
+  await t.rejects(unmountOnce('/somewhere'), { code: 'notSupported' })
 })
 
 t.test('a command that hangs is ended', async (t) => {
   provide(t, { fusermount3: '/bin/sleep 60' })
-  await t.rejects(unmountOnce('/somewhere', nothing), { message: /no answer within 5000 ms/ })
+  await t.rejects(unmountOnce('/somewhere'), { message: /no answer within 5000 ms/ })
   t.ok(await childrenEnd())
 })

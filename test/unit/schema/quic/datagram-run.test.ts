@@ -5,7 +5,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { DatagramRun, sendRun } from '../../../../schema/quic/datagram-run.ts'
-import { errno } from '../../../../schema/quic/system-calls.ts'
+import { errno } from '../../../../schema/system/native.ts'
 
 const to = { host: '127.0.0.1', port: 4_433 }
 

@@ -7,7 +7,7 @@ import { networkInterfaces } from 'node:os'
 import t from 'tap'
 import type { HostPort } from '../../../../schema/quic/address.ts'
 import { decodeAddress, encodeAddress } from '../../../../schema/quic/socket-address.ts'
-import { errno } from '../../../../schema/quic/system-calls.ts'
+import { errno } from '../../../../schema/system/native.ts'
 import { UdpSocket } from '../../../../schema/quic/udp-socket.ts'
 
 const own = Object.values(networkInterfaces()).flat()

@@ -1,0 +1,27 @@
+/**
+ * Taking set-uid and set-gid away from a file whose content or owner changes, where the kernel says that
+ * it is to be done.
+ */
+import { constants } from 'node:fs'
+import type { FileSystem, Target } from '../../vfs/api.ts'
+import type { Node } from '../node-table.ts'
+
+const S_ISUID = 0o4000
+const S_ISGID = 0o2000
+
+/** The mode without them. Set-gid means something else on a file whose group may not execute it. */
+function withoutPrivileges(mode: number): number {
+  const kept = mode & ~S_ISUID
+  return (mode & constants.S_IXGRP) === 0 ? kept : kept & ~S_ISGID
+}
+
+/** True when there is something to take away. */
+export function hasPrivileges({ mode }: Node): boolean {
+  return (mode & constants.S_IFMT) === constants.S_IFREG && withoutPrivileges(mode) !== mode
+}
+
+export async function dropPrivileges(fs: FileSystem, node: Node, target: Target): Promise<void> {
+  const mode = withoutPrivileges(node.mode)
+  await fs.chmod(target, mode & 0o7777)
+  node.mode = mode
+}
