@@ -50,6 +50,7 @@ const calls = {
 } as const
 
 let loaded: Libfuse | undefined
+const require = createRequire(import.meta.url)
 
 export class Device {
   readonly #channel: Channel
@@ -120,7 +121,7 @@ function roomy(bytes: Buffer): Buffer {
 
 function libfuse(): Libfuse {
   if (loaded === undefined) {
-    const directory = dirname(createRequire(import.meta.url).resolve('fuse-native/package.json'))
+    const directory = dirname(require.resolve('fuse-native/package.json'))
     const file = join(directory, `prebuilds/${process.platform}-${process.arch}/libfuse.so`)
     const library = loadLibrary(file)
     loaded = {
