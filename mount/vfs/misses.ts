@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache'
 
 /** Entries that a page brings for about the price of one single name. */
-const ENTRIES_PER_MISS = 32
+const ENTRIES_PER_MISS = 64
 /** Directories whose misses are counted. */
 const DIRECTORIES_MAX = 4_096
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { Misses } from '../../../../mount/vfs/misses.ts'
 
 t.test('a small directory is read whole for its first name', async (t) => {
-  t.equal(new Misses().missed(1, 32), true)
+  t.equal(new Misses().missed(1, 64), true)
   t.equal(new Misses().missed(1, 0), true)
 })
 
@@ -11,7 +11,7 @@ t.test('a larger one when so many names were asked for that it pays', async (t) 
   const misses = new Misses()
   let asked = 1
   while (!misses.missed(1, 1_000)) asked++
-  t.equal(asked, Math.ceil(1_000 / 32))
+  t.equal(asked, Math.ceil(1_000 / 64))
   t.equal(misses.missed(2, 1_000), false, 'each directory for itself')
 })
 
