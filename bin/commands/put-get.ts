@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { join, posix, resolve } from 'node:path'
 import type { CommandModule } from 'yargs'
 import type { FileSystem } from '../../mount/vfs/api.ts'
+import { encodeName } from '../../mount/crypto/name-bytes.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { createProgress } from '../runtime/progress.ts'
 import { destinations, getItem, localItems, putItem, storeItems, type CopyItem } from './copy.ts'
@@ -111,7 +112,7 @@ async function isStoreDirectory(fs: FileSystem, path: string): Promise<boolean> 
 
 async function isLocalDirectory(path: string): Promise<boolean> {
   try {
-    return (await stat(path)).isDirectory()
+    return (await stat(encodeName(path))).isDirectory()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
     throw error
