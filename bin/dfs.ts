@@ -3,6 +3,7 @@
  * `dfs`: a cluster for a first try, the account, and the store without a mount.
  */
 import { acceptRollbackCommand } from './commands/accept-rollback.ts'
+import { givenArguments } from './commands/arguments.ts'
 import { loginCommand, registerCommand } from './commands/account.ts'
 import { devicesCommand, logoutCommand } from './commands/devices.ts'
 import { lsCommand } from './commands/ls.ts'
@@ -16,7 +17,7 @@ import { commandLine } from './runtime/command-line.ts'
 import { runMain } from './runtime/exit.ts'
 
 await runMain('dfs', async () => {
-  await commandLine('dfs')
+  await commandLine('dfs', givenArguments())
     .usage('$0 <command>\n\nAn encrypted, distributed file store.')
     .command(upCommand)
     .command(downCommand)

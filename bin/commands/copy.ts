@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import * as local from 'node:fs/promises'
 import { basename, join, posix } from 'node:path'
+import { decodeName, encodeName } from '../../mount/crypto/name-bytes.ts'
 import type { FileSystem, Stat } from '../../mount/vfs/api.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { Progress } from '../runtime/progress.ts'
@@ -16,7 +17,7 @@ import { isDirectory, isFile, isSymlink } from './file-kind.ts'
 /** Bytes moved at a time. */
 const PIECE_BYTES = 1_048_576
 
-/** One file, folder or link to copy; paths on both sides. */
+/** One file, folder or link to copy; paths on both sides, both as name-bytes.ts has names. */
 export interface CopyItem {
   readonly kind: 'file' | 'directory' | 'symlink'
   readonly from: string
@@ -44,7 +45,7 @@ export async function localItems(
   to: string,
   recursive: boolean,
 ): Promise<CopyItem[]> {
-  const stat = await local.lstat(from, { bigint: true })
+  const stat = await local.lstat(encodeName(from), { bigint: true })
   const item = { from, to, mode: Number(stat.mode) & 0o7777, mtime: stat.mtimeNs }
   if (stat.isSymbolicLink()) return [{ ...item, kind: 'symlink', bytes: 0 }]
   if (stat.isFile()) return [{ ...item, kind: 'file', bytes: Number(stat.size) }]
@@ -53,7 +54,8 @@ export async function localItems(
   }
   if (!recursive) throw new DfsError('isDirectory', `${from} is a folder; use --recursive`)
   const items: CopyItem[] = [{ ...item, kind: 'directory', bytes: 0 }]
-  for (const name of await local.readdir(from)) {
+  for (const bytes of await local.readdir(encodeName(from), { encoding: 'buffer' })) {
+    const name = decodeName(bytes)
     items.push(...(await localItems(join(from, name), posix.join(to, name), true)))
   }
   return items
@@ -89,11 +91,12 @@ export async function putItem(fs: FileSystem, item: CopyItem, progress: Progress
   if (item.kind === 'directory') return ensureStoreDirectory(fs, item)
   if (item.kind === 'symlink') {
     await removeIfThere(async () => fs.unlink(item.to))
-    return fs.symlink(await local.readlink(item.from), item.to, owner())
+    const target = await local.readlink(encodeName(item.from), { encoding: 'buffer' })
+    return fs.symlink(decodeName(target), item.to, owner())
   }
   progress.file(item.from, item.bytes)
   const part = partName(item.to)
-  const source = await local.open(item.from)
+  const source = await local.open(encodeName(item.from))
   try {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
     const handle = await fs.create(part, item.mode, flags, owner())
@@ -122,16 +125,17 @@ export async function putItem(fs: FileSystem, item: CopyItem, progress: Progress
 
 /** Copies one item out of the store. */
 export async function getItem(fs: FileSystem, item: CopyItem, progress: Progress): Promise<void> {
+  const to = encodeName(item.to)
   if (item.kind === 'directory') {
-    await local.mkdir(item.to, { recursive: true, mode: item.mode | 0o700 })
+    await local.mkdir(to, { recursive: true, mode: item.mode | 0o700 })
     return
   }
   if (item.kind === 'symlink') {
-    await local.rm(item.to, { force: true })
-    return local.symlink(await fs.readlink(item.from), item.to)
+    await local.rm(to, { force: true })
+    return local.symlink(encodeName(await fs.readlink(item.from)), to)
   }
   progress.file(item.from, item.bytes)
-  const part = partName(item.to)
+  const part = encodeName(partName(item.to))
   const handle = await fs.open(item.from, constants.O_RDONLY)
   try {
     const target = await local.open(part, 'wx', item.mode)
@@ -150,7 +154,7 @@ export async function getItem(fs: FileSystem, item: CopyItem, progress: Progress
     } finally {
       await target.close()
     }
-    await local.rename(part, item.to)
+    await local.rename(part, to)
   } catch (error) {
     await local.rm(part, { force: true })
     throw error

@@ -1,9 +1,13 @@
 /** `dfs ls`: names, or with -l what stat tells, or all of it as JSON. */
 import type { CommandModule } from 'yargs'
+import { encodeName } from '../../mount/crypto/name-bytes.ts'
 import type { DirectoryEntry, FileSystem } from '../../mount/vfs/api.ts'
 import { formatSize } from '../runtime/size.ts'
 import { jsonOption, profileOption, storePath, withFileSystem } from './options.ts'
 import { isDirectory, kindLetter } from './file-kind.ts'
+
+/** What could steer a terminal, or is no text. */
+const UNPRINTABLE = /[\p{Control}\p{Surrogate}]/gu
 
 interface LsArguments {
   profile: string | undefined
@@ -26,15 +30,23 @@ export const lsCommand: CommandModule<object, LsArguments> = {
       .example('$0 ls -l /photos', ''),
   handler: async ({ profile, paths, long, json }) => {
     const wanted = paths === undefined || paths.length === 0 ? ['/'] : paths
+    // As with console.log: when the reader has gone (`dfs ls | head`) there is nothing to tell.
+    process.stdout.on('error', () => undefined)
     await withFileSystem(profile, async (fs) => {
       for (const path of wanted.map(storePath)) {
-        if (wanted.length > 1 && !json) console.log(`${path}:`)
+        if (wanted.length > 1 && !json) printLine(`${path}:`)
         for (const entry of await entries(fs, path)) {
-          console.log(json ? jsonLine(path, entry) : long ? longLine(entry) : entry.name)
+          printLine(json ? jsonLine(path, entry) : long ? longLine(entry) : entry.name)
         }
       }
     })
   },
+}
+
+/** To a program names go as the bytes that they are, to a person only what can be shown. */
+function printLine(line: string): void {
+  const { stdout } = process
+  stdout.write(stdout.isTTY ? `${line.replaceAll(UNPRINTABLE, '?')}\n` : encodeName(`${line}\n`))
 }
 
 async function entries(fs: FileSystem, path: string): Promise<DirectoryEntry[]> {
@@ -65,6 +77,7 @@ function permissions(mode: number): string {
   return letters.join('')
 }
 
+/** Bytes that are no text stand as `\udc80` to `\udcff`, as Python's `os.fsdecode` has them. */
 function jsonLine(directory: string, { name, stat }: DirectoryEntry): string {
   const times = { atime: stat.atime, mtime: stat.mtime, ctime: stat.ctime }
   const iso = Object.entries(times).map(([key, ns]) => [

@@ -8,9 +8,9 @@ import { DfsError } from '../../schema/wire/status.ts'
 
 const WIDTH_MAX = 100
 
-/** A parser for the executable `name`, ready for options and commands. */
-export function commandLine(name: string): Argv {
-  const parser = yargs(hideBin(process.argv)).scriptName(name)
+/** A parser for the executable `name` and what it was called with, ready for options and commands. */
+export function commandLine(name: string, given = hideBin(process.argv)): Argv {
+  const parser = yargs(given).scriptName(name)
   return parser
     .strict()
     .help()

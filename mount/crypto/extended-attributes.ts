@@ -8,6 +8,7 @@
 import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
+import { decodeName, encodeName } from './name-bytes.ts'
 
 /** Names with their values. */
 export type Xattrs = ReadonlyMap<string, Uint8Array>
@@ -21,7 +22,7 @@ export function encodeXattrs(xattrs: Xattrs): Buffer {
   let bytes = COUNT_BYTES
   let namesBytes = 0
   for (const [name, value] of xattrs) {
-    const nameBytes = Buffer.byteLength(name)
+    const nameBytes = encodeName(name).length
     invariant(nameBytes <= limits.nameBytesMax, 'the name was checked')
     namesBytes += nameBytes + 1
     bytes += HEAD_BYTES + nameBytes + value.length
@@ -37,11 +38,13 @@ export function encodeXattrs(xattrs: Xattrs): Buffer {
   let at = record.writeUInt16LE(xattrs.size, 0)
   for (const [name, value] of xattrs) {
     const nameAt = at + HEAD_BYTES
-    const nameBytes = record.write(name, nameAt)
-    record.writeUInt8(nameBytes, at)
+    const nameBytes = encodeName(name)
+    const valueAt = nameAt + nameBytes.length
+    record.writeUInt8(nameBytes.length, at)
     record.writeUInt32LE(value.length, at + 1)
-    record.set(value, nameAt + nameBytes)
-    at = nameAt + nameBytes + value.length
+    record.set(nameBytes, nameAt)
+    record.set(value, valueAt)
+    at = valueAt + value.length
   }
   return record
 }
@@ -60,7 +63,7 @@ export function decodeXattrs(record: Buffer): Map<string, Uint8Array> {
     const valueAt = nameAt + record.readUInt8(at)
     const end = valueAt + record.readUInt32LE(at + 1)
     if (end > record.length) refuse()
-    const name = record.toString('utf8', nameAt, valueAt)
+    const name = decodeName(record, nameAt, valueAt)
     xattrs.set(name, new Uint8Array(record.subarray(valueAt, end)))
     at = end
   }

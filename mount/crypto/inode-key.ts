@@ -13,6 +13,7 @@ import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { CHUNK_SALT_AT, parseChunkHeader } from './chunk-cipher.ts'
+import { decodeName, encodeName } from './name-bytes.ts'
 import { openBox, sealBox } from './sealed-box.ts'
 
 /** Bytes of an inode's secret. */
@@ -76,23 +77,26 @@ export class InodeKey {
 
   /** What the metadata server files `name` under in this directory: 32 bytes. */
   token(name: string): Buffer {
+    return this.#tokenOf(encodeName(name))
+  }
+
+  #tokenOf(nameBytes: Uint8Array): Buffer {
     this.#name ??= this.#derive('name')
-    return createHmac('sha256', this.#name).update(name).digest()
+    return createHmac('sha256', this.#name).update(nameBytes).digest()
   }
 
   /** Seals a directory entry. Throws `nameTooLong`, or `invalidArgument` for what is no name. */
   sealEntry(name: string, child: Child): { token: Buffer; entry: Buffer } {
-    refuseName(name)
+    const nameBytes = checkedName(name)
     invariant(child.kind >= 1 && child.kind <= KIND_MAX, `inode kind ${child.kind}`)
     invariant(!child.key.#erased, 'an erased key cannot be given on')
-    const nameBytes = Buffer.byteLength(name)
-    const padded = Math.ceil(nameBytes / NAME_PADDING_BYTES) * NAME_PADDING_BYTES
+    const padded = Math.ceil(nameBytes.length / NAME_PADDING_BYTES) * NAME_PADDING_BYTES
     const plain = Buffer.alloc(ENTRY_NAME_AT + padded)
     plain.writeUInt8(child.kind, 0)
     plain.set(child.key.secret, 1)
-    plain.writeUInt16LE(nameBytes, 1 + SECRET_BYTES)
-    plain.write(name, ENTRY_NAME_AT)
-    const token = this.token(name)
+    plain.writeUInt16LE(nameBytes.length, 1 + SECRET_BYTES)
+    plain.set(nameBytes, ENTRY_NAME_AT)
+    const token = this.#tokenOf(nameBytes)
     this.#entry ??= this.#derive('entry')
     const entry = sealBox(this.#entry, entryContext(token), plain)
     plain.fill(0)
@@ -121,9 +125,12 @@ export class InodeKey {
     const nameEnd = ENTRY_NAME_AT + plain.readUInt16LE(1 + SECRET_BYTES)
     if (kind < 1 || kind > KIND_MAX) throw refuse(`unknown kind ${kind}`)
     if (nameEnd > plain.length) throw refuse('the name is cut short')
-    const name = plain.toString('utf8', ENTRY_NAME_AT, nameEnd)
-    if (!sameBytes(this.token(name), token)) throw refuse('its name belongs to another token')
-    return { name, kind, key: new InodeKey(plain.subarray(1, 1 + SECRET_BYTES)) }
+    const nameBytes = plain.subarray(ENTRY_NAME_AT, nameEnd)
+    if (!sameBytes(this.#tokenOf(nameBytes), token)) {
+      throw refuse('its name belongs to another token')
+    }
+    const key = new InodeKey(plain.subarray(1, 1 + SECRET_BYTES))
+    return { name: decodeName(nameBytes), kind, key }
   }
 
   /** The attributes with their seal. A directory's mtime is not sealed: its server keeps it. */
@@ -236,15 +243,17 @@ export class InodeKey {
   }
 }
 
-function refuseName(name: string): void {
+/** The bytes of what can be a file's name. */
+function checkedName(name: string): Buffer {
   if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) {
     throw new DfsError('invalidArgument', `${JSON.stringify(name)} cannot be a file's name`)
   }
-  const bytes = Buffer.byteLength(name)
-  if (bytes > limits.nameBytesMax) {
-    const detail = `a name of ${bytes} bytes; at most ${limits.nameBytesMax} are possible`
+  const bytes = encodeName(name)
+  if (bytes.length > limits.nameBytesMax) {
+    const detail = `a name of ${bytes.length} bytes; at most ${limits.nameBytesMax} are possible`
     throw new DfsError('nameTooLong', detail)
   }
+  return bytes
 }
 
 function entryContext(token: Uint8Array): Buffer {

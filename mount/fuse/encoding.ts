@@ -66,10 +66,11 @@ export function direntBytes(nameBytes: number): number {
 export function writeDirent(
   into: Buffer,
   at: number,
-  entry: { readonly inode: number; readonly mode: number; readonly name: string },
+  entry: { readonly inode: number; readonly mode: number; readonly name: Uint8Array },
   next: number,
 ): void {
-  const nameBytes = into.write(entry.name, at + DIRENT_BYTES)
+  const nameBytes = entry.name.length
+  into.set(entry.name, at + DIRENT_BYTES)
   writeWide(into, at, entry.inode)
   writeWide(into, at + 8, next)
   into.writeUInt32LE(nameBytes, at + 16)

@@ -2,13 +2,11 @@
  * One request of the kernel, read in place. There is one of these a mount, for the request at hand:
  * handlers take from it what they need before they return.
  */
-import { isUtf8 } from 'node:buffer'
 import { DfsError } from '../../schema/wire/status.ts'
+import { decodeName } from '../crypto/name-bytes.ts'
 import { REQUEST_HEADER_BYTES } from './protocol.ts'
 
 const WORD = 4_294_967_296
-/** What Buffer puts where bytes are no UTF-8. */
-const REPLACEMENT = '\uFFFD'
 
 export class KernelRequest {
   bytes: Buffer = Buffer.alloc(REQUEST_HEADER_BYTES)
@@ -48,10 +46,7 @@ export class KernelRequest {
     return this.bytes.readBigInt64LE(REQUEST_HEADER_BYTES + at)
   }
 
-  /**
-   * The text that stands `at` bytes into the request's own part. Throws `invalidArgument` when it is not
-   * UTF-8: two names must never become one.
-   */
+  /** The name or target that stands `at` bytes into the request's own part. */
   text(at: number): string {
     this.#textAt = REQUEST_HEADER_BYTES + at
     return this.nextText()
@@ -65,11 +60,7 @@ export class KernelRequest {
       throw new DfsError('invalidArgument', 'a request of the kernel ends within a name')
     }
     this.#textAt = end + 1
-    const text = this.bytes.toString('utf8', from, end)
-    if (text.includes(REPLACEMENT) && !isUtf8(this.bytes.subarray(from, end))) {
-      throw new DfsError('invalidArgument', `${text}: a name must be valid UTF-8`)
-    }
-    return text
+    return decodeName(this.bytes, from, end)
   }
 
   /** A copy of `length` bytes behind the text read last. */

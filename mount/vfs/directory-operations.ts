@@ -7,6 +7,7 @@ import { NO_XATTRS } from '../../schema/wire/content.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { InodeKey } from '../crypto/inode-key.ts'
+import { decodeName, encodeName } from '../crypto/name-bytes.ts'
 import type { Owner } from './api.ts'
 import { openedInline } from './committed-content.ts'
 import type { Context } from './context.ts'
@@ -102,7 +103,7 @@ export class DirectoryOperations {
 
   /** Throws `nameTooLong` for a target longer than symbolic links can hold. */
   async symlink(target: string, path: string, owner: Owner): Promise<void> {
-    const bytes = Buffer.from(target)
+    const bytes = encodeName(target)
     if (bytes.length === 0) throw new DfsError('notFound', 'a symbolic link needs a target')
     if (bytes.length > limits.symlinkBytesMax) {
       throw new DfsError('nameTooLong', `a target has at most ${limits.symlinkBytesMax} bytes`)
@@ -115,7 +116,7 @@ export class DirectoryOperations {
     if (inode.attributes.kind !== KIND.symlink) {
       throw new DfsError('invalidArgument', `${path} is no symbolic link`)
     }
-    return openedInline(inode, key).toString()
+    return decodeName(openedInline(inode, key))
   }
 
   async link(existing: string, path: string): Promise<void> {

@@ -12,6 +12,7 @@ import { NO_XATTRS, xattrDigest } from '../../schema/wire/content.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { decodeXattrs, encodeXattrs, type Xattrs } from '../crypto/extended-attributes.ts'
+import { encodeName } from '../crypto/name-bytes.ts'
 import type { XattrMode } from './api.ts'
 import { changeSealed } from './attribute-changes.ts'
 import type { Context } from './context.ts'
@@ -138,7 +139,7 @@ function checkXattrName(name: string): void {
     const detail = `extended attribute ${name}: only names in user. and trusted. are kept`
     throw new DfsError('notSupported', detail)
   }
-  if (Buffer.byteLength(name) > limits.nameBytesMax) throw new DfsError('invalidArgument', name)
+  if (encodeName(name).length > limits.nameBytesMax) throw new DfsError('invalidArgument', name)
 }
 
 function missing(name: string, path: string): DfsError {

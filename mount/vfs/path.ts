@@ -1,13 +1,12 @@
 /**
  * Paths as the file system takes them: absolute, `/`-separated, relative to the user's root.
  *
- * What is refused here never reaches a server: a name that is none, a path that is too deep, text
- * that is not Unicode (two such names could become the same bytes).
+ * What is refused here never reaches a server: a name that is none, a path that is too deep, a string
+ * that stands for no bytes.
  */
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
-
-const LONE_SURROGATE = /\p{Surrogate}/u
+import { encodeName } from '../crypto/name-bytes.ts'
 
 /** The names along `path`, none for the root. Throws `invalidArgument` or `nameTooLong`. */
 export function componentsOf(path: string): string[] {
@@ -33,12 +32,10 @@ function checkedName(name: string): string {
   if (name === '.' || name === '..' || name.includes('\0')) {
     throw new DfsError('invalidArgument', `${JSON.stringify(name)} cannot be a file's name`)
   }
-  // A name of 85 characters has at most 255 bytes: the common case needs no counting.
-  if (name.length * 3 > limits.nameBytesMax && Buffer.byteLength(name) > limits.nameBytesMax) {
+  // A text of 85 characters has at most 255 bytes: the common case needs no counting.
+  if (name.length * 3 <= limits.nameBytesMax && name.isWellFormed()) return name
+  if (encodeName(name).length > limits.nameBytesMax) {
     throw new DfsError('nameTooLong', `a name has at most ${limits.nameBytesMax} bytes`)
-  }
-  if (LONE_SURROGATE.test(name)) {
-    throw new DfsError('invalidArgument', `${JSON.stringify(name)} is not Unicode text`)
   }
   return name
 }

@@ -66,7 +66,7 @@ function oneWalk(t: Test, sides: Sides, { seed, count }: { seed: number; count: 
     const same =
       isDeepStrictEqual(wanted, found) && (!looks || isDeepStrictEqual(tree(mounted), tree(local)))
     if (!same) {
-      t.same(found, wanted, `step ${n} of seed ${seed}: ${operation.name}`)
+      t.same(found, wanted, `step ${n} of seed ${seed}: ${JSON.stringify(operation.name)}`)
       t.fail(`DFS_TEST_SEED=${seed} differs; enough for it:\n${shortest(trail, sides)}`)
       return false
     }
@@ -86,7 +86,7 @@ function shortest(trail: readonly Operation[], { local, mounted }: Sides): strin
 }
 
 function lines(history: readonly Operation[]): string {
-  return history.map(({ name }) => name).join('\n')
+  return history.map(({ name }) => JSON.stringify(name)).join('\n')
 }
 
 /** Whether a history, from the start in two new directories, ends differently in them. */

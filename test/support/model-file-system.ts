@@ -7,6 +7,7 @@
 import { constants } from 'node:fs'
 import { DfsError } from '../../schema/wire/status.ts'
 import { limits } from '../../schema/wire/limits.ts'
+import { encodeName } from '../../mount/crypto/name-bytes.ts'
 import type {
   DirectoryEntry,
   FileSystem,
@@ -188,7 +189,7 @@ export class ModelFileSystem implements FileSystem {
     const [parent, name] = this.#parent(path)
     const node = this.#node(constants.S_IFLNK | 0o777, owner)
     node.target = target
-    node.size = Buffer.byteLength(target)
+    node.size = encodeName(target).length
     this.#insert(parent, name, node)
   }
 
@@ -439,7 +440,7 @@ function touch(node: Node): void {
 }
 
 function checkName(name: string): void {
-  if (Buffer.byteLength(name) > limits.nameBytesMax) throw new DfsError('nameTooLong', name)
+  if (encodeName(name).length > limits.nameBytesMax) throw new DfsError('nameTooLong', name)
 }
 
 function isDirectory(node: Node): boolean {

@@ -34,6 +34,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { decodeName, encodeName } from '../../mount/crypto/name-bytes.ts'
 import type { SystemCalls, XattrFlags } from './system-calls.ts'
 import { seeded } from './seeded.ts'
 
@@ -42,8 +43,9 @@ const { S_IFREG, S_IFSOCK } = constants
 const lengths = [0, 1, 100, 4_096, 4_097, 70_000, 200_000]
 /** Where a handle also writes, cuts and reads: far behind the rest, so that holes come to be. */
 const positions = [...lengths, 1_048_576, 5_000_000]
-const names = ['a', 'b', 'c', 'd']
-const xattrNames = ['user.x', 'user.y']
+/** Two are no UTF-8, and the same but for a byte of that. */
+const names = ['a', 'b', 'c\udcff', 'c\udcfe']
+const xattrNames = ['user.x', 'user.\udcff']
 const handlesMax = 4
 /** Only root gives files away. */
 const isRoot = process.getuid?.() === 0
@@ -59,7 +61,13 @@ export class Side {
     this.calls = calls
   }
 
-  at(path: string): string {
+  /** For Node's functions, which take such names as bytes only. */
+  at(path: string): Buffer {
+    return encodeName(this.named(path))
+  }
+
+  /** For Python's, which have the same strings for them. */
+  named(path: string): string {
     return join(this.root, path)
   }
 }
@@ -150,12 +158,15 @@ export class Walk {
       { name: `unlink ${path}`, run: (s) => unlinkSync(s.at(path)) },
       { name: `rename ${path} ${other}`, run: (s) => this.#rename(s, path, other) },
       { name: `rename ${path} ${other}`, run: (s) => this.#rename(s, path, other) },
-      { name: `mknod ${path}`, run: (s) => s.calls.mknod(s.at(path), S_IFREG | 0o640) },
-      { name: `socket ${path}`, run: (s) => s.calls.mknod(s.at(path), S_IFSOCK | 0o600) },
+      { name: `mknod ${path}`, run: (s) => s.calls.mknod(s.named(path), S_IFREG | 0o640) },
+      { name: `socket ${path}`, run: (s) => s.calls.mknod(s.named(path), S_IFSOCK | 0o600) },
       { name: `link ${path} ${other}`, run: (s) => this.#link(s, path, other) },
-      { name: `symlink ${other} ${path}`, run: (s) => symlinkSync(`x/${other}`, s.at(path)) },
-      { name: `readlink ${path}`, run: (s) => readlinkSync(s.at(path)) },
-      { name: `list ${path}`, run: (s) => readdirSync(s.at(path)).sort() },
+      {
+        name: `symlink ${other} ${path}`,
+        run: (s) => symlinkSync(encodeName(`x/${other}`), s.at(path)),
+      },
+      { name: `readlink ${path}`, run: (s) => readlink(s.at(path)) },
+      { name: `list ${path}`, run: (s) => list(s.at(path)) },
     ])
   }
 
@@ -186,14 +197,14 @@ export class Walk {
     const flags = this.#pick<XattrFlags>([0, 0, 1, 2])
     const set: Operation = {
       name: `setxattr ${path} ${name} ${value.length} ${flags}`,
-      run: (s) => s.calls.setXattr(s.at(path), name, value, flags),
+      run: (s) => s.calls.setXattr(s.named(path), name, value, flags),
     }
     return this.#pick<Operation>([
       set,
       set,
-      { name: `getxattr ${path} ${name}`, run: (s) => s.calls.getXattr(s.at(path), name) },
-      { name: `removexattr ${path} ${name}`, run: (s) => s.calls.removeXattr(s.at(path), name) },
-      { name: `listxattr ${path}`, run: (s) => s.calls.xattrs(s.at(path)) },
+      { name: `getxattr ${path} ${name}`, run: (s) => s.calls.getXattr(s.named(path), name) },
+      { name: `removexattr ${path} ${name}`, run: (s) => s.calls.removeXattr(s.named(path), name) },
+      { name: `listxattr ${path}`, run: (s) => s.calls.xattrs(s.named(path)) },
     ])
   }
 
@@ -319,7 +330,17 @@ function close(side: Side, index: number): void {
   if (handle !== undefined) closeSync(handle)
 }
 
-function describe(path: string): unknown {
+function list(path: Buffer): string[] {
+  return readdirSync(path, { encoding: 'buffer' })
+    .map((name) => decodeName(name))
+    .sort()
+}
+
+function readlink(path: Buffer): string {
+  return decodeName(readlinkSync(path, { encoding: 'buffer' }))
+}
+
+function describe(path: Buffer): unknown {
   const stat = lstatSync(path)
   // The size and links of a directory differ from one file system to the next.
   return stat.isDirectory() ? stat.mode : [stat.mode, stat.size, stat.nlink, stat.uid, stat.gid]
@@ -327,13 +348,13 @@ function describe(path: string): unknown {
 
 /** The whole tree of a side below `path`, as something that can be compared. */
 export function tree(side: Side, path = side.root): unknown {
-  const stat = lstatSync(path)
-  if (stat.isSymbolicLink()) return `-> ${readlinkSync(path)}`
-  const known = [describe(path), side.calls.xattrs(path)]
-  if (stat.isFile()) return [...known, digest(readFileSync(path))]
+  const bytes = encodeName(path)
+  const stat = lstatSync(bytes)
+  if (stat.isSymbolicLink()) return `-> ${readlink(bytes)}`
+  const known = [describe(bytes), side.calls.xattrs(path)]
+  if (stat.isFile()) return [...known, digest(readFileSync(bytes))]
   if (!stat.isDirectory()) return known
-  const entries = readdirSync(path).sort()
-  const below = entries.map((name) => [name, tree(side, join(path, name))])
+  const below = list(bytes).map((name) => [name, tree(side, join(path, name))])
   return [...known, ...below]
 }
 

@@ -7,6 +7,7 @@
  */
 import { constants } from 'node:fs'
 import { DfsError } from '../../../schema/wire/status.ts'
+import { encodeName } from '../../crypto/name-bytes.ts'
 import type { DirectoryEntry } from '../../vfs/api.ts'
 import { direntBytes, writeDirent, writeEntry } from '../encoding.ts'
 import type { KernelRequest } from '../kernel-request.ts'
@@ -110,7 +111,8 @@ function sendPage(
     const entry = entries[position - DOTS]
     const name = entry?.name ?? (position === 0 ? '.' : '..')
     const headBytes = plus ? ENTRY_BYTES : 0
-    const bytes = headBytes + direntBytes(Buffer.byteLength(name))
+    const nameBytes = encodeName(name)
+    const bytes = headBytes + direntBytes(nameBytes.length)
     if (at + bytes > max) break
     const stat = entry?.stat
     if (plus) {
@@ -129,7 +131,7 @@ function sendPage(
     }
     const about = stat ?? dots(node, position)
     const { inode, mode } = about
-    writeDirent(room, at + headBytes, { inode, mode, name }, position + 1)
+    writeDirent(room, at + headBytes, { inode, mode, name: nameBytes }, position + 1)
     at += bytes
   }
   if (replies.built(unique, at)) return

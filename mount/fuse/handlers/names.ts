@@ -3,6 +3,7 @@
  */
 import { constants } from 'node:fs'
 import { constants as system } from 'node:os'
+import { encodeName } from '../../crypto/name-bytes.ts'
 import type { Owner, Stat } from '../../vfs/api.ts'
 import type { KernelRequest } from '../kernel-request.ts'
 import type { Node } from '../node-table.ts'
@@ -45,7 +46,7 @@ function readHandlers(context: HandlerContext): Names<'lookup' | 'readlink'> {
       const work = (): Promise<string> => byPath(context, node, (path) => fs.readlink(path))
       requests.run('readlink', node, work, (code, target) => {
         if (target === undefined) replies.code(unique, code)
-        else replies.bytes(unique, Buffer.from(target))
+        else replies.bytes(unique, encodeName(target))
       })
     },
   }

@@ -5,6 +5,7 @@
  * refused without a word to the file system.
  */
 import { constants } from 'node:os'
+import { encodeName } from '../../crypto/name-bytes.ts'
 import type { Target, XattrMode } from '../../vfs/api.ts'
 import { isKeptXattr } from '../../vfs/extended-attributes.ts'
 import type { Node } from '../node-table.ts'
@@ -53,7 +54,7 @@ function readHandlers(context: HandlerContext): Record<'getxattr' | 'listxattr',
       const node = nodeOf(context, request.nodeId)
       const list = async (target: Target): Promise<Uint8Array> => {
         const names = await fs.listXattrs(target)
-        return Buffer.from(names.map((name) => `${name}\0`).join(''))
+        return encodeName(names.map((name) => `${name}\0`).join(''))
       }
       const work = (): Promise<Uint8Array> => withTarget(context, node, list)
       requests.run('listxattr', node, work, bytesAnswer(unique, request.u32(0)))

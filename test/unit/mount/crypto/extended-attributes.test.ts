@@ -6,6 +6,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import { decodeXattrs, encodeXattrs } from '../../../../mount/crypto/extended-attributes.ts'
 import { InodeKey } from '../../../../mount/crypto/inode-key.ts'
+import { decodeName } from '../../../../mount/crypto/name-bytes.ts'
 import { BOX_OVERHEAD_BYTES } from '../../../../mount/crypto/sealed-box.ts'
 import { limits } from '../../../../schema/wire/limits.ts'
 import { flips } from '../../../support/flips.ts'
@@ -13,7 +14,12 @@ import { flips } from '../../../support/flips.ts'
 const key = InodeKey.generate()
 
 t.test('any names and values come back, in a multiple of 64 bytes', async (t) => {
-  const name = fc.string({ unit: 'grapheme', maxLength: 20 }).map((text) => `user.${text}`)
+  const text = fc.string({ unit: 'grapheme', maxLength: 20 }).map((given) => `user.${given}`)
+  const bytes = fc.uint8Array({ maxLength: 20 })
+  const name = fc.oneof(
+    text,
+    bytes.map((given) => decodeName(Buffer.concat([Buffer.from('user.'), given]))),
+  )
   const value = fc.uint8Array({ maxLength: 300 })
   fc.assert(
     fc.property(fc.array(fc.tuple(name, value), { maxLength: 30 }), (entries) => {

@@ -2,12 +2,14 @@
  * Everything that an inode's secret seals: format version 1 is fixed by vectors made with another
  * implementation, and nothing that was changed on its way opens.
  */
+import { createHmac, hkdfSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import t from 'tap'
 import type { Attributes } from '../../../../schema/generated/common.ts'
 import { InodeKey } from '../../../../mount/crypto/inode-key.ts'
+import { decodeName, encodeName } from '../../../../mount/crypto/name-bytes.ts'
 import { flips } from '../../../support/flips.ts'
 import { repository } from '../../../support/cluster.ts'
 import { unsealed } from '../../../support/inodes.ts'
@@ -81,6 +83,20 @@ t.test('whatever is sealed opens again to the same', async () => {
       return sealed.length === bytes.length + 30 && key.openInline(sealed).equals(bytes)
     }),
   )
+})
+
+t.test('a name of any bytes is sealed as these bytes, and valid UTF-8 as ever', async (t) => {
+  const child = { kind: 1, key: InodeKey.generate() }
+  const nameKey = hkdfSync('sha256', key.secret, Buffer.alloc(0), 'dfs v1 name', 32)
+  const tokenOf = (bytes: Uint8Array): Buffer =>
+    createHmac('sha256', Buffer.from(nameKey)).update(bytes).digest()
+  const names = [Buffer.from('naïve 日本'), Buffer.of(0xff), Buffer.of(0x61, 0xe2, 0x82, 0x62)]
+  for (const bytes of [...names, Buffer.alloc(255, 0xff)]) {
+    const { token, entry } = key.sealEntry(decodeName(bytes), child)
+    t.same(token, tokenOf(bytes))
+    t.same(encodeName(key.openEntry(token, entry).name), bytes)
+  }
+  t.throws(() => key.token('\udcc3\udca4'), { code: 'invalidArgument' })
 })
 
 t.test('sealing twice gives different bytes, and the same token', async (t) => {
@@ -198,6 +214,9 @@ const badNames = [
   { bad: 'a/b', code: 'invalidArgument' },
   { bad: 'a\0b', code: 'invalidArgument' },
   { bad: 'x'.repeat(256), code: 'nameTooLong' },
+  { bad: '\udcff'.repeat(256), code: 'nameTooLong' },
+  { bad: '\udcc3\udca4', code: 'invalidArgument' },
+  { bad: '\ud800', code: 'invalidArgument' },
   { bad: 'ü'.repeat(128), code: 'nameTooLong' },
 ]
 for (const { bad, code } of badNames) {

@@ -13,6 +13,8 @@ t.test('a path is split into its names', async (t) => {
   t.same(componentsOf('/a//b/'), ['a', 'b'])
   t.same(componentsOf('/ü/…/a b'), ['ü', '…', 'a b'])
   t.same(componentsOf(`/${'ü'.repeat(127)}`).length, 1, '254 bytes')
+  t.same(componentsOf(`/${'\udcff'.repeat(255)}`).length, 1, '255 bytes that are no text')
+  t.same(componentsOf('/\udcc3/\udca4'), ['\udcc3', '\udca4'], 'halves of a character')
 })
 
 const refused = [
@@ -20,7 +22,9 @@ const refused = [
   { path: '/a/../b', code: 'invalidArgument', why: 'dots' },
   { path: '/.', code: 'invalidArgument', why: 'a dot' },
   { path: '/a\0b', code: 'invalidArgument', why: 'NUL' },
-  { path: '/\ud800', code: 'invalidArgument', why: 'no Unicode text' },
+  { path: '/\ud800', code: 'invalidArgument', why: 'what stands for no bytes' },
+  { path: '/\udcc3\udca4', code: 'invalidArgument', why: 'the bytes of another name' },
+  { path: `/${'\udcff'.repeat(256)}`, code: 'nameTooLong', why: '256 bytes that are no text' },
   { path: `/${'x'.repeat(256)}`, code: 'nameTooLong', why: '256 bytes' },
   { path: `/${'ü'.repeat(128)}`, code: 'nameTooLong', why: '256 bytes in 128 characters' },
   { path: '/a'.repeat(2_049), code: 'nameTooLong', why: 'too deep' },
