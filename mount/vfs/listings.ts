@@ -3,6 +3,7 @@
  * for that all of them at once is cheaper.
  */
 import type { Inode } from '../../schema/generated/common.ts'
+import type { ListResponse } from '../../schema/generated/metadata.ts'
 import { methods } from '../../schema/methods.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
@@ -11,7 +12,7 @@ import type { Context } from './context.ts'
 import { ABSENT } from './leased-tree.ts'
 import type { OpenFiles } from './open-files.ts'
 import { KIND, statOf, statOfDamaged } from './stat.ts'
-import type { Tree } from './tree.ts'
+import type { Asking, Tree } from './tree.ts'
 import type { UnbornFiles } from './unborn-files.ts'
 
 const NO_BYTES = new Uint8Array(0)
@@ -24,6 +25,12 @@ const NAMES_LEARNT_MAX = 65_536
 interface Directory {
   readonly inode: number
   readonly key: InodeKey
+}
+
+/** A page that was asked for. */
+interface AskedPage {
+  readonly asking: Asking
+  readonly response: Promise<ListResponse>
 }
 
 export class Listings {
@@ -62,47 +69,63 @@ export class Listings {
     while ((await pages.next()).done !== true);
   }
 
+  /** The next page is under way while one is opened. */
   async *#read(directory: Directory, path: string): AsyncGenerator<DirectoryEntry[]> {
-    const { session, leased, log } = this.#context
+    const { leased } = this.#context
     await this.#unborn.settle()
     const whole = leased.ask()
     const names = new Set<string>()
     let after: Uint8Array = NO_BYTES
-    for (let more = true; more;) {
-      const asking = this.#tree.ask()
-      const response = await session.read(methods.list, {
-        directory: directory.inode,
-        after,
-        limit: PAGE_ENTRIES,
-      })
+    let asked: AskedPage | undefined = this.#ask(directory, after)
+    while (asked !== undefined) {
+      const { asking } = asked
+      const { entries, more }: ListResponse = await asked.response
+      const last = entries.at(-1)
+      asked = more && last !== undefined ? this.#ask(directory, last.token) : undefined
+      // Whether it comes is of interest only when its turn has come.
+      asked?.response.catch(() => undefined)
       const page: DirectoryEntry[] = []
-      for (const { token: bytes, entry, inode } of response.entries) {
-        const token = Buffer.from(bytes)
+      for (const listed of entries) {
+        const token = Buffer.from(listed.token)
         if (Buffer.compare(token, after) <= 0) {
           throw new DfsError('notAuthentic', `${path}: its entries came out of order`)
         }
         after = token
-        if (inode === undefined) {
-          const { name, kind } = directory.key.openEntry(token, entry)
-          log.error({ path, name }, 'the server says that the inode of an entry is damaged')
-          page.push({ name, stat: statOfDamaged(kind) })
-          if (names.size < NAMES_LEARNT_MAX) names.add(name)
-          continue
-        }
-        const { name } = this.#open(directory, { token, entry, inode }, asking, path)
-        page.push({ name, stat: this.#statOf(inode) })
-        if (names.size < NAMES_LEARNT_MAX) names.add(name)
+        const entry = this.#entry(directory, { ...listed, token }, asking, path)
+        page.push(entry)
+        if (names.size < NAMES_LEARNT_MAX) names.add(entry.name)
       }
-      more = response.more && response.entries.length > 0
       if (page.length > 0) yield page
     }
     if (names.size < NAMES_LEARNT_MAX) leased.learnNames(whole, directory.inode, names)
   }
 
+  #ask({ inode }: Directory, after: Uint8Array): AskedPage {
+    const asking = this.#tree.ask()
+    const request = { directory: inode, after, limit: PAGE_ENTRIES }
+    return { asking, response: this.#context.session.read(methods.list, request) }
+  }
+
+  #entry(
+    directory: Directory,
+    { token, entry, inode }: { token: Buffer; entry: Uint8Array; inode?: Inode | undefined },
+    asking: Asking,
+    path: string,
+  ): DirectoryEntry {
+    if (inode === undefined) {
+      const { name, kind } = directory.key.openEntry(token, entry)
+      const said = 'the server says that the inode of an entry is damaged'
+      this.#context.log.error({ path, name }, said)
+      return { name, stat: statOfDamaged(kind) }
+    }
+    const { name } = this.#open(directory, { token, entry, inode }, asking, path)
+    return { name, stat: this.#statOf(inode) }
+  }
+
   #open(
     directory: Directory,
     listed: { token: Buffer; entry: Uint8Array; inode: Inode },
-    asking: ReturnType<Tree['ask']>,
+    asking: Asking,
     path: string,
   ): { readonly name: string } {
     try {
