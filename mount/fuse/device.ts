@@ -74,6 +74,11 @@ export class Device {
     this.#watch = watch(this.#descriptor, ready)
   }
 
+  /** Whether requests are to be told of; at first they are. */
+  listen(wanted: boolean): void {
+    if (!this.#closed) this.#watch?.readable(wanted)
+  }
+
   /** Takes one request: its bytes, or a negative error number. */
   read(into: Buffer): number {
     const bytes = calls.read(this.#descriptor, into, into.length)

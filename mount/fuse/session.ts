@@ -65,7 +65,6 @@ export class Session {
   readonly #incoming: TransferBuffers
   readonly #reads: TransferBuffers
   readonly #nodes: NodeTable
-  #resuming = false
   #ended = false
 
   constructor(options: SessionOptions) {
@@ -73,7 +72,7 @@ export class Session {
     this.#options = options
     this.#replies = new Replies(device, log)
     this.#nodes = new NodeTable(root)
-    const resume = (): void => this.#resume()
+    const resume = (): void => device.listen(true)
     this.#incoming = new TransferBuffers(WRITES_MAX, resume)
     this.#reads = new TransferBuffers(READS_MAX, resume)
     const context: HandlerContext = {
@@ -123,7 +122,10 @@ export class Session {
   #take(): void {
     for (let count = 0; count < BURST_MAX && !this.#ended; count++) {
       const buffer = this.#incoming.current
-      if (buffer === undefined || this.#reads.current === undefined) return
+      if (buffer === undefined || this.#reads.current === undefined) {
+        this.#options.device.listen(false)
+        return
+      }
       const length = this.#options.device.read(buffer)
       if (length < 0) {
         if (length === -errno.EAGAIN) return
@@ -155,16 +157,6 @@ export class Session {
       const subject = `the kernel's inode ${request.nodeId}`
       this.#replies.code(unique, this.#options.requests.failed(operation, subject, error))
     }
-  }
-
-  /** The descriptor's readiness is told again while it lasts, but not while nobody asks for it. */
-  #resume(): void {
-    if (this.#resuming) return
-    this.#resuming = true
-    setImmediate(() => {
-      this.#resuming = false
-      this.#take()
-    })
   }
 
   /** What concerns the conversation itself. */

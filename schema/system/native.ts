@@ -60,6 +60,8 @@ export function addressOf(buffer: Buffer): bigint {
 
 /** Watches a descriptor; stop by `close`, before the descriptor's own. */
 export interface Watch {
+  /** Calls back when there is something to read, as it does at first, or does not. */
+  readable(wanted: boolean): void
   /** Also calls back when it can be written to. */
   writable(wanted: boolean): void
   close(): void
@@ -67,9 +69,10 @@ export interface Watch {
 
 /** Calls back, in the event loop, whenever there is something to read, or an error to tell. */
 export function watch(descriptor: number, ready: () => void): Watch {
-  let writable = false
+  const wanted = { readable: true, writable: false }
   const start = (): void => {
-    handle.start({ readable: true, writable }, onReady)
+    if (wanted.readable || wanted.writable) handle.start({ ...wanted }, onReady)
+    else handle.stop()
   }
   // koffi passes the status first, then what its types tell of.
   const onReady = (status: unknown): void => {
@@ -78,11 +81,17 @@ export function watch(descriptor: number, ready: () => void): Watch {
     ready()
   }
   const handle = koffi.node.poll(descriptor, { readable: true }, onReady)
+  const want = (what: keyof typeof wanted, now: boolean): void => {
+    if (wanted[what] === now) return
+    wanted[what] = now
+    start()
+  }
   return {
-    writable(wanted) {
-      if (writable === wanted) return
-      writable = wanted
-      start()
+    readable(now) {
+      want('readable', now)
+    },
+    writable(now) {
+      want('writable', now)
     },
     close() {
       handle.close()

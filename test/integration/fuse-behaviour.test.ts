@@ -279,3 +279,42 @@ t.test('a mount left by a killed process is cleaned up', { skip }, async (t) => 
   await writeFile(join(directory, 'file'), 'x')
   await live.unmount()
 })
+
+t.test(
+  'more writes at once than there is memory for wait, and cost nothing',
+  { skip },
+  async (t) => {
+    const { directory, model } = await mountModel(t)
+    let pass = (): void => undefined
+    const gate = new Promise<void>((resolve) => {
+      pass = resolve
+    })
+    let waiting = 0
+    model.fault = async (operation) => {
+      if (operation !== 'write') return
+      waiting++
+      await gate
+    }
+    const writers = Array.from(
+      { length: 40 },
+      (_, n) => `printf %05d ${n} | dd of=${n} status=none &`,
+    ).join(' ')
+    const written = shell(directory, `${writers} wait`)
+    while (waiting < 16) await pause(20)
+    await pause(300)
+    t.equal(waiting, 16, 'the rest waits in the kernel')
+    const before = process.cpuUsage()
+    await pause(500)
+    const { user, system } = process.cpuUsage(before)
+    t.ok(user + system < 250_000, 'nothing runs in circles meanwhile')
+    pass()
+    await written
+    const contents = await Promise.all(
+      (await readdir(directory)).map(async (name) => {
+        const content = await readFile(join(directory, name), 'utf8')
+        return Number(content) === Number(name)
+      }),
+    )
+    t.equal(contents.filter((right) => right).length, 40)
+  },
+)
