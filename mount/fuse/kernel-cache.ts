@@ -7,7 +7,7 @@
  */
 import { constants } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { FileSystem, Handle, Stat } from '../vfs/api.ts'
+import type { FileSystem, Handle } from '../vfs/api.ts'
 import type { Node } from './node-table.ts'
 import { OPENED } from './protocol.ts'
 
@@ -38,11 +38,11 @@ export class KernelCache {
     return KEPT_MS
   }
 
-  /** The same for attributes. */
-  attributesMs(stat: Pick<Stat, 'mode'>, keptMs: number): number {
-    // A write may take these bits away, and the kernel would not know.
-    const file = (stat.mode & constants.S_IFMT) === constants.S_IFREG
-    return file && (stat.mode & SET_ID_BITS) !== 0 ? 0 : keptMs
+  /** The same for attributes: not those that change when a file is saved, which the kernel does not see. */
+  attributesMs({ mode, isWritten }: Pick<Node, 'mode' | 'isWritten'>, keptMs: number): number {
+    // Nor those that a write takes away.
+    const file = (mode & constants.S_IFMT) === constants.S_IFREG
+    return isWritten || (file && (mode & SET_ID_BITS) !== 0) ? 0 : keptMs
   }
 
   /** Flags for the answer to an open: whether the pages of last time still hold. */

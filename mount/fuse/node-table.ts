@@ -16,6 +16,11 @@ interface Dentry {
   readonly name: string
 }
 
+interface OpenHandle {
+  readonly handle: Handle
+  readonly writes: boolean
+}
+
 /** An inode that the kernel knows. */
 export class Node {
   readonly id: number
@@ -23,7 +28,7 @@ export class Node {
   /** As in st_mode, when it was told last. */
   mode: number
   /** Open handles of a file, the newest last. */
-  handles: Handle[] | undefined
+  handles: OpenHandle[] | undefined
   /** When something about it was changed here last: a count of changes. */
   changed = 0
   /** Under which sole use, and after how many failures, the kernel has pages that hold. */
@@ -42,7 +47,12 @@ export class Node {
 
   /** One of its open handles. */
   get handle(): Handle | undefined {
-    return this.handles?.at(-1)
+    return this.handles?.at(-1)?.handle
+  }
+
+  /** What is known of it changes when it is saved. */
+  get isWritten(): boolean {
+    return this.handles?.some(({ writes }) => writes) ?? false
   }
 
   /** The way to it; undefined when it has no name that we know. */
@@ -107,8 +117,10 @@ export class NodeTable {
     node.mode = stat.mode
     node.lookups++
     const before = parent.children?.get(name)
-    if (before === node) return node
-    if (before !== undefined) this.removed(parent, name)
+    // The name found last leads to it: the others may be gone at another machine.
+    if (before === node && isDentry(node.dentry, parent, name)) return node
+    if (before === node) detach(node, parent, name)
+    else if (before !== undefined) this.removed(parent, name)
     attach(node, { parent, name })
     return node
   }
@@ -139,15 +151,16 @@ export class NodeTable {
     this.#dropUnused(from.parent)
   }
 
-  opened(node: Node, handle: Handle): void {
-    if (node.handles === undefined) node.handles = [handle]
-    else node.handles.push(handle)
+  opened(node: Node, handle: Handle, writes: boolean): void {
+    const opened = { handle, writes }
+    if (node.handles === undefined) node.handles = [opened]
+    else node.handles.push(opened)
   }
 
   released(id: number, handle: Handle): void {
     const node = this.#nodes.get(id)
     if (node?.handles === undefined) return
-    const left = node.handles.filter((other) => other !== handle)
+    const left = node.handles.filter((other) => other.handle !== handle)
     node.handles = left.length === 0 ? undefined : left
     this.#dropUnused(node)
   }

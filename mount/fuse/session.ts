@@ -37,9 +37,9 @@ import { TransferBuffers } from './transfer-buffers.ts'
 
 /** Requests taken in a row; then the rest of the process has its turn. */
 const BURST_MAX = 16
-/** Reads that the file system works on, and writes. */
-const READS_MAX = 32
-const WRITES_MAX = 16
+/** Reads that the file system works on, and writes: more than the kernel has under way by itself. */
+const READS_MAX = BACKGROUND_MAX + 16
+const WRITES_MAX = BACKGROUND_MAX + 16
 
 const { ENOSYS, ENOTCONN } = constants.errno
 

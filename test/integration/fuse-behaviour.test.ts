@@ -289,20 +289,20 @@ t.test(
     const gate = new Promise<void>((resolve) => {
       pass = resolve
     })
-    let waiting = 0
+    const seen = { writes: 0 }
     model.fault = async (operation) => {
       if (operation !== 'write') return
-      waiting++
+      seen.writes++
       await gate
     }
     const writers = Array.from(
-      { length: 40 },
+      { length: 80 },
       (_, n) => `printf %05d ${n} | dd of=${n} status=none &`,
     ).join(' ')
     const written = shell(directory, `${writers} wait`)
-    while (waiting < 16) await pause(20)
+    while (seen.writes < 48) await pause(20)
     await pause(300)
-    t.equal(waiting, 16, 'the rest waits in the kernel')
+    t.equal(seen.writes, 48, 'the rest waits in the kernel')
     const before = process.cpuUsage()
     await pause(500)
     const { user, system } = process.cpuUsage(before)
@@ -315,6 +315,6 @@ t.test(
         return Number(content) === Number(name)
       }),
     )
-    t.equal(contents.filter((right) => right).length, 40)
+    t.equal(contents.filter((right) => right).length, 80)
   },
 )

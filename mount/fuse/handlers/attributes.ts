@@ -46,7 +46,7 @@ export function attributeHandlers(
         return
       }
       node.mode = stat.mode
-      replies.attributes(unique, stat, cache.attributesMs(stat, cache.keptMs(soleUse)))
+      replies.attributes(unique, stat, cache.attributesMs(node, cache.keptMs(soleUse)))
     }
   }
 

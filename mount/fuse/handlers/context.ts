@@ -109,7 +109,7 @@ export function entryAnswer(
     }
     const keptMs = cache.keptMs(soleUse)
     const node = nodes.found(parent, name, stat)
-    const entry = { nodeId: node.id, keptMs, attributesMs: cache.attributesMs(stat, keptMs) }
+    const entry = { nodeId: node.id, keptMs, attributesMs: cache.attributesMs(node, keptMs) }
     if (!replies.entry(unique, entry, stat)) nodes.forget(node.id, 1)
   }
 }

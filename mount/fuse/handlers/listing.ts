@@ -123,10 +123,10 @@ function sendPage(
         stat.nlink > 0 &&
         nodes.unchangedSince(moment, stat.inode)
       if (isKnown) {
-        const { id: nodeId } = nodes.found(node, name, stat)
-        told.push(nodeId)
-        const attributesMs = cache.attributesMs(stat, keptMs)
-        writeEntry(room, at, { nodeId, keptMs, attributesMs }, stat)
+        const found = nodes.found(node, name, stat)
+        told.push(found.id)
+        const attributesMs = cache.attributesMs(found, keptMs)
+        writeEntry(room, at, { nodeId: found.id, keptMs, attributesMs }, stat)
       } else writeEntry(room, at, UNKNOWN, undefined)
     }
     const about = stat ?? dots(node, position)

@@ -24,7 +24,7 @@ export function nameHandlers(
 }
 
 function readHandlers(context: HandlerContext): Names<'lookup' | 'readlink'> {
-  const { fs, replies, requests, cache } = context
+  const { fs, nodes, replies, requests, cache } = context
   return {
     lookup(request) {
       const { unique } = request
@@ -35,7 +35,9 @@ function readHandlers(context: HandlerContext): Names<'lookup' | 'readlink'> {
       const path = pathIn(parent, name)
       const work = (): Promise<Stat> => byName(context, parent, name, (now) => fs.stat(now))
       requests.run('lookup', path, work, (code, stat) => {
-        const keptMs = code === -ENOENT ? cache.keptMs(soleUse) : 0
+        const isNone = code === -ENOENT
+        if (isNone) nodes.removed(parent, name)
+        const keptMs = isNone ? cache.keptMs(soleUse) : 0
         // Also that there is nothing can be kept.
         if (keptMs === 0) found(code, stat)
         else replies.entry(unique, { nodeId: 0, keptMs, attributesMs: 0 }, undefined)

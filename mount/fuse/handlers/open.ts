@@ -113,10 +113,11 @@ function openAnswer(
       replies.code(unique, code)
       return
     }
-    nodes.opened(node, handle)
+    const writes = (flags & CHANGE_FLAGS) !== 0
+    nodes.opened(node, handle, writes)
     if ((flags & O_TRUNC) !== 0) nodes.touch(node)
     const kept = cache.opening(node, handle, soleUse)
-    const quiet = (flags & CHANGE_FLAGS) === 0 ? OPENED.noFlush : 0
+    const quiet = writes ? 0 : OPENED.noFlush
     if (replies.opened(unique, { handle, flags: kept | quiet })) return
     nodes.released(node.id, handle)
     discard(context, handle)
@@ -151,9 +152,9 @@ function createAnswer(
     const { handle, stat } = created
     const keptMs = cache.keptMs(soleUse)
     const node = nodes.found(parent, name, stat)
-    nodes.opened(node, handle)
+    nodes.opened(node, handle, true)
     nodes.touch(node)
-    const entry = { nodeId: node.id, keptMs, attributesMs: cache.attributesMs(stat, keptMs) }
+    const entry = { nodeId: node.id, keptMs, attributesMs: cache.attributesMs(node, keptMs) }
     const flags = cache.opening(node, handle, soleUse)
     if (replies.created(unique, entry, stat, { handle, flags })) return
     nodes.released(node.id, handle)
