@@ -52,7 +52,7 @@ class Holder {
   said = ''
 
   constructor(t: Test, profile: Profile, mode: 'freeze' | 'walk') {
-    const file = join(t.testdir(), 'profile.json')
+    const file = join(store.dir, `${profile.user}.json`)
     writeFileSync(file, JSON.stringify(profile), { mode: 0o600 })
     this.process = spawn(process.execPath, [holderScript, file, '/held', mode])
     this.process.stdout.on('data', (data: Buffer) => (this.said += data.toString()))
@@ -229,9 +229,9 @@ void t.test('a restart of the metadata server loses none and repeats none', asyn
 })
 
 void t.test('a killed mount leaves all its changes up to some point', async (t) => {
-  for (let kill = 0; kill < KILLS; kill++) {
+  const killed = async (user: string): Promise<void> => {
     // Of a user of its own: the session of a killed mount lives on for a while, and takes the lease with it.
-    const profile = await store.register(`walker-${kill}`)
+    const profile = await store.register(user)
     const holder = new Holder(t, profile, 'walk')
     t.ok(await holder.says('synced 100\n'), holder.said)
     await sleep(Math.random() * 300)
@@ -245,6 +245,7 @@ void t.test('a killed mount leaves all its changes up to some point', async (t) 
     t.ok(last >= synced, `${last} is not before ${synced}, which was synced`)
     await other.close()
   }
+  await Promise.all(Array.from({ length: KILLS }, (_, kill) => killed(`walker-${kill}`)))
 })
 
 void t.test(
