@@ -1,12 +1,18 @@
 /**
  * The options of `dfs-mount`, and back from settings to arguments for the process in the background.
  */
+import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import type { InferredOptionTypes } from 'yargs'
 import { defaultProfile, profileOption } from '../commands/options.ts'
 import { logLevels } from '../runtime/log.ts'
 import type { LogLevel } from '../runtime/log.ts'
 import { parseSize } from '../runtime/size.ts'
+
+/** Of the memory that this process may have, as much is for data that was read, bytes. */
+const CACHE_SHARE = 1 / 8
+const CACHE_BYTES_MIN = 256 * 1_024 * 1_024
+const CACHE_BYTES_MAX = 4 * 1_024 * 1_024 * 1_024
 
 export const mountOptions = {
   ...profileOption,
@@ -23,7 +29,8 @@ export const mountOptions = {
   'read-only': { type: 'boolean', default: false, describe: 'Refuse every change' },
   'cache-size': {
     type: 'string',
-    default: '256M',
+    default: String(defaultCacheBytes()),
+    defaultDescription: 'an eighth of the memory there is, 256M to 4G',
     requiresArg: true,
     describe: 'Memory for data that was read, such as 64M or 2G',
   },
@@ -85,4 +92,12 @@ export function mountArguments(settings: MountSettings): string[] {
     ...(readOnly ? ['--read-only'] : []),
     directory,
   ]
+}
+
+/** A machine's memory, or what a control group leaves of it. */
+function defaultCacheBytes(): number {
+  // 0 and numbers beyond all memory mean that there is no limit.
+  const limit = process.constrainedMemory()
+  const memory = limit > 0 ? Math.min(limit, totalmem()) : totalmem()
+  return Math.max(CACHE_BYTES_MIN, Math.min(CACHE_BYTES_MAX, Math.floor(memory * CACHE_SHARE)))
 }

@@ -57,6 +57,11 @@ export class BlockCache {
     })
   }
 
+  /** The budget. */
+  get bytesMax(): number {
+    return this.#blocks.maxSize
+  }
+
   /** Bytes held. */
   get bytes(): number {
     return this.#blocks.calculatedSize

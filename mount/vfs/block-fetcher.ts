@@ -42,6 +42,11 @@ export class BlockFetcher {
     this.#log = log
   }
 
+  /** Whether something is on the way for readers who have not asked for it yet. */
+  get isAhead(): boolean {
+    return this.#aheadBytes > 0
+  }
+
   /** The fetch that will bring a block, if one is under way. */
   underWay(chunk: number, block: number): Promise<FetchedBlocks> | undefined {
     return this.#underWay.get(blockKey(chunk, block))

@@ -13,11 +13,14 @@ import type { LocatedChunk } from './chunk-locations.ts'
 import { copyPiece, type Piece } from './block-cache.ts'
 import { eachPiece, fetchPieces } from './extent-reader.ts'
 import type { ReadAhead } from './read-ahead.ts'
+import { AROUND_BYTES, ReadAround } from './read-around.ts'
 import type { SharedFile } from './shared-file.ts'
 
 const WINDOW_BYTES = limits.chunkBytesMax
 /** How often a read looks at the extents again before it fails. */
 const ATTEMPTS_MAX = 4
+/** Blocks that a place brings along: some more than its bytes fill, for extents that share no block. */
+const AROUND_BLOCKS_MAX = 2 * (AROUND_BYTES / limits.blockBytes)
 /** How many of these may follow a failed fetch: tickets expire, replicas move. */
 const FAILURES_MAX = 1
 
@@ -25,6 +28,7 @@ export class FileReader {
   readonly #file: SharedFile
   /** Makes written chunks part of the file, so that they can be read from their servers. */
   readonly #commit: () => Promise<void>
+  readonly #around = new ReadAround()
 
   constructor(file: SharedFile, commit: () => Promise<void>) {
     this.#file = file
@@ -44,7 +48,9 @@ export class FileReader {
     }
     // Starting with the bytes asked for, so that they come with the first large request.
     if (until > end) this.#fetchAhead(position, until)
-    return this.#readSlow(into, position, length)
+    const outcome = this.#readSlow(into, position, length)
+    if (!ahead.isSequential) this.#fetchAround(position)
+    return outcome
   }
 
   /** Starts fetching all of a small file; resolves when it is known where it is. */
@@ -165,9 +171,21 @@ export class FileReader {
     }
   }
 
-  /** Starts fetching what is missing of [from, to), as far as its extents and places are known. */
-  #fetchAhead(from: number, to: number): void {
+  /** Starts fetching what lies around a place that was missing, one after the other in the whole mount. */
+  #fetchAround(position: number): void {
+    const { context, size } = this.#file
+    if (context.fetcher.isAhead) return
+    const from = this.#around.missed(position, size, context.cache.bytesMax)
+    if (from !== undefined) this.#fetchAhead(from, from + AROUND_BYTES, AROUND_BLOCKS_MAX)
+  }
+
+  /**
+   * Starts fetching what is missing of [from, to), as far as its extents and places are known; at most
+   * `blocksMax`, many more than the bytes would need where the file is in small pieces.
+   */
+  #fetchAhead(from: number, to: number, blocksMax = Infinity): void {
     const { context, committed } = this.#file
+    let left = blocksMax
     const end = Math.min(to, this.#file.size)
     for (let at = from; at < end;) {
       const window = Math.floor(at / WINDOW_BYTES)
@@ -180,7 +198,8 @@ export class FileReader {
       let chunk = 0
       const send = (): void => {
         const located = count > 0 ? context.locations.get(chunk) : undefined
-        if (located === undefined) return
+        if (located === undefined || count > left) return
+        left -= count
         const wanted = { key: committed.key, chunk, firstBlock: first, blockCount: count }
         context.fetcher.ahead(wanted, located)
       }

@@ -15,6 +15,11 @@ export class ReadAhead {
   /** Up to here something was fetched for this reader. */
   #fetchedTo = 0
 
+  /** Whether the reader reads on. */
+  get isSequential(): boolean {
+    return this.#ahead > 0
+  }
+
   /**
    * Tells of a read; returns up to where to fetch, `end` or more. What was fetched for it before is
    * counted, so that a sequential reader causes few, large fetches.
