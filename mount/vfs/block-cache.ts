@@ -77,6 +77,11 @@ export class BlockCache {
     return this.#blocks.has(blockKey(chunk, block))
   }
 
+  /** Nobody will ask for this block again. */
+  drop(chunk: number, block: number): void {
+    this.#blocks.delete(blockKey(chunk, block))
+  }
+
   /** Keeps a copy of a block's plaintext. */
   put(chunk: number, block: number, bytes: Uint8Array): void {
     invariant(bytes.length > 0 && bytes.length <= limits.blockBytes, 'the length of a block')

@@ -44,11 +44,12 @@ export class FileReader {
     const missing = this.#fill(into, position, length)
     if (missing?.length === 0) {
       if (until > end) this.#fetchAhead(end, until)
+      if (ahead.isSequential) this.#passOn(position, end)
       return length
     }
     // Starting with the bytes asked for, so that they come with the first large request.
     if (until > end) this.#fetchAhead(position, until)
-    const outcome = this.#readSlow(into, position, length)
+    const outcome = this.#readSlow(into, position, length, ahead.isSequential)
     if (!ahead.isSequential) this.#fetchAround(position)
     return outcome
   }
@@ -60,7 +61,12 @@ export class FileReader {
     this.#fetchAhead(0, size)
   }
 
-  async #readSlow(into: Uint8Array, position: number, length: number): Promise<number> {
+  async #readSlow(
+    into: Uint8Array,
+    position: number,
+    length: number,
+    isSequential: boolean,
+  ): Promise<number> {
     let failures = 0
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       await this.#loadWindows(position, length)
@@ -68,7 +74,10 @@ export class FileReader {
       if (missing === undefined) continue
       if (missing.length === 0) return length
       try {
-        if (await this.#fetch(missing, into)) return length
+        if (await this.#fetch(missing, into)) {
+          if (isSequential) this.#passOn(position, position + length)
+          return length
+        }
       } catch (error) {
         if (!(error instanceof DfsError)) throw error
         if (++failures > FAILURES_MAX) throw this.#failed(error, missing)
@@ -76,6 +85,27 @@ export class FileReader {
       }
     }
     throw this.#failed(new DfsError('versionConflict', 'the file changes too fast'), [])
+  }
+
+  /**
+   * While nobody else can change the tree, the kernel keeps what a sequential reader was given and will not ask
+   * for it again. So its memory is used for what comes next: a large file read once needs little, and leaves
+   * the cache to those who jump about.
+   */
+  #passOn(from: number, to: number): void {
+    const { context } = this.#file
+    if (context.session.lease.term === undefined) return
+    for (let at = from; at < to;) {
+      const window = Math.floor(at / WINDOW_BYTES)
+      const windowStart = window * WINDOW_BYTES
+      const end = Math.min(to, windowStart + WINDOW_BYTES)
+      const extents = this.#file.visibleExtents(window) ?? []
+      eachPiece(extents, { from: at - windowStart, to: end - windowStart, at: 0 }, (piece) => {
+        const isWhole = piece.from + piece.length === limits.blockBytes
+        if (isWhole) context.cache.drop(piece.chunk, piece.block)
+      })
+      at = end
+    }
   }
 
   /**
