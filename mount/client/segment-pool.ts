@@ -3,8 +3,8 @@
  * only a marking of V8's whole heap finds. Let go of when nobody has written for a while.
  */
 
-/** Segments kept at most: 32 MiB. */
-const SPARE_MAX = 32
+/** Segments kept at most: those of a chunk, which come back together. 64 MiB. */
+const SPARE_MAX = 64
 /** Milliseconds without a new segment after which all are let go of. */
 const IDLE_MS = 1_000
 

@@ -1,6 +1,7 @@
 /**
  * One chunk being filled with written data: gives the bytes to the chunk's writer, keeps what it
- * wrote in the block cache, so that reading it back asks no server, and reports how it ends.
+ * wrote in the block cache, so that reading it back asks no server, unless the kernel has it, and reports
+ * how it ends.
  */
 import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
@@ -13,7 +14,7 @@ const BLOCK_BYTES = limits.blockBytes
 
 export class ChunkPacker implements PendingChunk {
   readonly #writer: ChunkWriter
-  readonly #cache: Context['cache']
+  readonly #context: Pick<Context, 'cache' | 'session'>
   /** The block that is being filled, for the cache; and how far. */
   #partial: Buffer | undefined
   #partialBytes = 0
@@ -21,18 +22,18 @@ export class ChunkPacker implements PendingChunk {
   /** Window that sequential data in this chunk belongs to; undefined for scattered data. */
   window: number | undefined
 
-  private constructor(writer: ChunkWriter, cache: Context['cache']) {
+  private constructor(writer: ChunkWriter, context: Pick<Context, 'cache' | 'session'>) {
     this.#writer = writer
-    this.#cache = cache
+    this.#context = context
   }
 
   /** `onPressure` asks for the chunk to be closed soon, to free memory. */
   static async begin(
-    { chunks, cache }: Context,
+    context: Context,
     key: InodeKey,
     onPressure: () => void,
   ): Promise<ChunkPacker> {
-    return new ChunkPacker(await chunks.begin(key, { onPressure }), cache)
+    return new ChunkPacker(await context.chunks.begin(key, { onPressure }), context)
   }
 
   get id(): number {
@@ -99,7 +100,7 @@ export class ChunkPacker implements PendingChunk {
     for (let at = 0; at < bytes.length; block++) {
       const count = Math.min(BLOCK_BYTES - this.#partialBytes, bytes.length - at)
       if (count === BLOCK_BYTES) {
-        this.#put(block, bytes.subarray(at, at + count))
+        if (!this.#isElsewhere) this.#put(block, bytes.subarray(at, at + count))
       } else {
         const partial = (this.#partial ??= Buffer.allocUnsafeSlow(BLOCK_BYTES))
         partial.set(bytes.subarray(at, at + count), this.#partialBytes)
@@ -112,8 +113,16 @@ export class ChunkPacker implements PendingChunk {
     }
   }
 
+  /**
+   * What a sequential writer gave the kernel keeps while nobody else can change the tree; a second copy of it
+   * would cost as much as sealing it.
+   */
+  get #isElsewhere(): boolean {
+    return this.window !== undefined && this.#context.session.lease.term !== undefined
+  }
+
   #put(block: number, bytes: Uint8Array): void {
-    this.#cache.put(this.#writer.chunk, block, bytes)
+    this.#context.cache.put(this.#writer.chunk, block, bytes)
   }
 }
 

@@ -11,6 +11,9 @@ import { limits } from '../../schema/wire/limits.ts'
 export const SEGMENT_BYTES = limits.blockBytes
 /** Smallest buffer of a segment: below it, bookkeeping costs more than the bytes. */
 const SEGMENT_BYTES_MIN = 4_096
+/** Full buffers kept for the next segments of any file: 4 MiB. New memory costs as much as copying into it. */
+const SPARE_MAX = 64
+const spare: Buffer[] = []
 
 export interface Segment {
   /** Byte position in the file. */
@@ -126,6 +129,11 @@ export class DirtyRanges {
     this.#account(-segment.length, -segment.buffer.length)
   }
 
+  /** Takes back the buffer of a segment that was removed; the caller has no more use for it. */
+  giveBack(buffer: Buffer): void {
+    if (buffer.length === SEGMENT_BYTES && spare.length < SPARE_MAX) spare.push(buffer)
+  }
+
   /** Forgets what lies at `size` and behind. */
   truncate(size: number): void {
     this.#runTo = Math.min(this.#runTo, size)
@@ -184,7 +192,7 @@ export class DirtyRanges {
     const added = bytes.length > room ? bytes.subarray(0, room) : bytes
     const needed = segment.length + added.length
     if (needed > segment.buffer.length) {
-      const larger = Buffer.allocUnsafe(capacityFor(needed))
+      const larger = bufferFor(needed)
       larger.set(segment.buffer.subarray(0, segment.length))
       this.#account(0, larger.length - segment.buffer.length)
       segment.buffer = larger
@@ -196,7 +204,7 @@ export class DirtyRanges {
   }
 
   #insert(index: number, offset: number, bytes: Uint8Array): void {
-    const buffer = Buffer.allocUnsafe(capacityFor(bytes.length))
+    const buffer = bufferFor(bytes.length)
     buffer.set(bytes)
     const segment = { offset, length: bytes.length, buffer }
     // A sequential writer appends; splice costs only those who write in between.
@@ -232,6 +240,11 @@ export class DirtyRanges {
 
 function windowEnd(position: number): number {
   return (Math.floor(position / limits.chunkBytesMax) + 1) * limits.chunkBytesMax
+}
+
+function bufferFor(bytes: number): Buffer {
+  const capacity = capacityFor(bytes)
+  return (capacity === SEGMENT_BYTES ? spare.pop() : undefined) ?? Buffer.allocUnsafe(capacity)
 }
 
 function capacityFor(bytes: number): number {

@@ -214,6 +214,7 @@ export class WriteBack {
     let sent: Promise<void> | undefined
     try {
       sent = packer.append(buffer.subarray(0, length))
+      this.#file.dirty.giveBack(buffer)
     } catch (error) {
       packer.fail(error)
     }
