@@ -124,7 +124,10 @@ export class ExtendedAttributes {
       const changed = changedInode(inode, change)
       if (after === undefined) return changed
       const sealed = after.size === 0 ? NO_XATTRS : key.sealXattrs(encodeXattrs(after))
-      const attributes = { ...changed.attributes, xattrDigest: xattrDigest(sealed) }
+      const digest = xattrDigest(sealed)
+      // The kernel asks for a list that it has just set; should the change fail, nobody has that digest.
+      this.#opened.set(inode.inode, { digest, xattrs: after, bytes: sealed.length })
+      const attributes = { ...changed.attributes, xattrDigest: digest }
       return { ...changed, attributes, xattrs: sealed }
     })
   }

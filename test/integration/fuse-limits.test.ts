@@ -31,8 +31,6 @@ tell('mv -n', lambda: (os.system('mv -n f other'), os.path.exists('f'), os.syste
 tell('O_TMPFILE', lambda: opened('.', os.O_RDWR | os.O_TMPFILE))
 import tempfile
 tell('a temporary file', lambda: tempfile.TemporaryFile(dir='.').write(b'x'))
-acl = bytes.fromhex('02000000010006000000000004000400ffffffff20000400ffffffff')
-tell('ACL', lambda: os.setxattr('moved', 'system.posix_acl_access', acl))
 tell('capability', lambda: os.setxattr('moved', 'security.capability', bytes.fromhex('01000002') + bytes(16)))
 tell('label', lambda: os.setxattr('moved', 'security.selinux', b'x'))
 tell('flock', lambda: fcntl.flock(fd, fcntl.LOCK_EX))
@@ -56,7 +54,6 @@ const NOT_PASSED_SAYS = [
   'mv -n -> (0, True, 0, True)',
   'O_TMPFILE -> ENOTSUP',
   'a temporary file -> 1',
-  'ACL -> ENOTSUP',
   'capability -> ENOTSUP',
   'label -> ENOTSUP',
   'flock -> None',

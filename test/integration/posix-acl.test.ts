@@ -2,12 +2,11 @@
  * Access control lists through a mount of a real cluster, in lock-step with a local disk: what is kept and
  * refused, how the mode and a list change each other, what is inherited, and whom the kernel lets in.
  */
-import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { noMounts, startCluster } from '../support/cluster.ts'
-import { foldersOf, mountAgain, noPython, sameOnBoth } from '../support/lockstep.ts'
+import { foldersOf, mountAgain, noLists, noPython, sameOnBoth } from '../support/lockstep.ts'
 
 t.setTimeout(280_000)
 
@@ -28,7 +27,7 @@ def told(value):
     version, = struct.unpack_from('<I', value); names = {v: k for k, v in TAGS.items()}
     return ','.join('%s:%s:%o' % (names[t][0], '' if i == NO else i, p) for t, p, i in struct.iter_unpack('<HHI', value[4:]))
 def get(path, name=A):
-    try: return told(os.getxattr(path, name, follow_symlinks=False))
+    try: return told(os.getxattr(path, name) if isinstance(path, int) else os.getxattr(path, name, follow_symlinks=False))
     except OSError as e: return errno.errorcode[e.errno]
 def put(path, text, name=A): os.setxattr(path, name, acl(text) if isinstance(text, str) else text)
 def all_of(path):
@@ -221,6 +220,33 @@ for person in people: as_user(*person, lambda: (tell('%s team' % os.getuid(), la
 show('team', 'team/f'); show('team', 'team/d'); show('team', 'team/d/f')
 `
 
+/** Who reads is here, what changes is there: at another mount, or at the same local disk. */
+const SHARED = `
+write('f', 'x'); os.chown('f', 2000, 3000); os.chmod('f', 0o600); os.chmod('.', 0o755)
+def reads(what):
+    def calls(): tell(what, lambda: read('f')); tell('write', lambda: opened('f', os.O_WRONLY)); tell('list', lambda: get('f'))
+    sys.stdout.flush(); child = os.fork()
+    if child == 0:
+        os.setgroups([]); os.setresgid(2001, 2001, 2001); os.setresuid(2001, 2001, 2001)
+        try: calls()
+        finally: sys.stdout.flush(); os._exit(0)
+    os.waitpid(child, 0)
+far = there + '/f'
+fd = os.open('f', os.O_RDONLY)
+for turn in range(2):
+    reads('closed'); put(far, 'u::6,u:2001:4,g::0,m::4,o::0'); reads('opened by a list')
+    os.chmod(far, 0o620); reads('masked'); os.chmod(far, 0o670); reads('not masked')
+    put(far, 'u::6,u:2001:0,g::7,m::7,o::7'); reads('kept out'); os.removexattr(far, A); reads('the mode decides')
+    os.chmod(far, 0o600); put('f', 'u::6,u:2001:6,g::0,m::6,o::0'); reads('changed here')
+    tell('there', lambda: (get(far), oct(os.stat(far).st_mode))); os.chmod(far, 0o600); os.removexattr('f', A)
+    tell('by descriptor', lambda: (oct(os.fstat(fd).st_mode), get(fd)))
+    put(far, 'u::6,u:2001:6,g::0,m::6,o::0'); tell('and again', lambda: (oct(os.fstat(fd).st_mode), told(os.getxattr(fd, A))))
+    os.removexattr(far, A); os.chmod(far, 0o600)
+put('.', 'u::7,u:2001:7,g::5,m::7,o::5', D); os.mkdir(there + '/sub'); write(there + '/made', mode=0o666)
+tell('inherited there', lambda: [all_of('sub'), all_of('made')] == [all_of(there + '/sub'), all_of(there + '/made')])
+show('sub', 'sub'); show('made', 'made')
+`
+
 const skip = noMounts() ?? noPython() ?? noLists() ?? false
 const notRoot = process.getuid?.() === 0 ? false : 'only root can become another user'
 
@@ -243,12 +269,10 @@ t.test('access control lists do what they do on a local disk', { skip }, async (
     const everybody = mountAgain(t, cluster, '--allow-other')
     sameOnBoth(t, { local, mount: join(everybody, 'whom') }, LISTS + WHOM, 400)
   })
+  await t.test('what one mount changes another one sees at once', { skip: notRoot }, async (t) => {
+    const { local, mount } = at('shared')
+    const here = join(mountAgain(t, cluster, '--allow-other'), 'shared')
+    const script = `there = '${mount}' if os.getcwd() == '${here}' else '.'\n${LISTS}${SHARED}`
+    sameOnBoth(t, { local, mount: here }, script, 50)
+  })
 })
-
-/** Why there is nothing to compare with. */
-function noLists(): string | undefined {
-  const script = `import os,tempfile; f = tempfile.NamedTemporaryFile()
-os.setxattr(f.name, 'system.posix_acl_access', bytes.fromhex('0200000001000600ffffffff0200040001000000040004 00ffffffff10000400ffffffff20000400ffffffff'))`
-  const { status } = spawnSync('python3', ['-c', script])
-  return status === 0 ? undefined : 'the folder of temporary files keeps no access control lists'
-}
