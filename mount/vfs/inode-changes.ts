@@ -98,7 +98,9 @@ export class InodeChanges {
     const { file } = open
     await file.versions.run(async () => {
       await file.birth?.running?.catch(() => undefined)
-      // The newest version that is known here: a commit may have ended while we waited.
+      // The newest version that is known here: a commit may have ended while we waited, and somebody else
+      // may have changed what is open.
+      if (isNewer(found.inode, file.committed.inode)) file.committed.adopt(found.inode)
       const { inode, key } = file.committed
       file.committed.adopt(await change({ inode, key }, file))
     })
@@ -114,3 +116,6 @@ export class InodeChanges {
     return committed
   }
 }
+
+const isNewer = (one: Inode, other: Inode): boolean =>
+  one.attributes.version > other.attributes.version
