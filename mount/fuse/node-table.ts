@@ -31,6 +31,8 @@ export class Node {
   handles: OpenHandle[] | undefined
   /** When something about it was changed here last: a count of changes. */
   changed = 0
+  /** When it was read last and had no extended attributes; -1 when it had some. */
+  plainAt = -1
   /** Under which sole use, and after how many failures, the kernel has pages that hold. */
   pages: { readonly soleUse: object; readonly failures: number } | undefined
   /** How often the kernel was told of it without forgetting it. */
@@ -106,15 +108,18 @@ export class NodeTable {
     return this.#nodes.get(this.#idOf(inode))
   }
 
-  /** Counts that the kernel is told that `name` in `parent` is this inode. {@link forget} undoes it. */
-  found(parent: Node, name: string, stat: Stat): Node {
+  /**
+   * Counts that the kernel is told that `name` in `parent` is this inode, as read after `moment`.
+   * {@link forget} undoes it.
+   */
+  found(parent: Node, name: string, stat: Stat, moment: number): Node {
     const id = this.#idOf(stat.inode)
     let node = this.#nodes.get(id)
     if (node === undefined) {
       node = new Node(id, stat)
       this.#nodes.set(id, node)
     }
-    node.mode = stat.mode
+    this.told(node, stat, moment)
     node.lookups++
     const before = parent.children?.get(name)
     // The name found last leads to it: the others may be gone at another machine.
@@ -123,6 +128,20 @@ export class NodeTable {
     else if (before !== undefined) this.removed(parent, name)
     attach(node, { parent, name })
     return node
+  }
+
+  /** Notes what the kernel is told of a node, which was read after `moment`. */
+  told(node: Node, { mode, hasXattrs }: Pick<Stat, 'mode' | 'hasXattrs'>, moment: number): void {
+    node.mode = mode
+    node.plainAt = hasXattrs || this.#forgottenChange > moment ? -1 : moment
+  }
+
+  /**
+   * True when a node has no extended attributes as far as the kernel was told of it last, and this mount has
+   * not changed it since.
+   */
+  isPlain({ plainAt, changed }: Node): boolean {
+    return plainAt >= changed
   }
 
   /** The kernel gives back `lookups` of what it was told. */

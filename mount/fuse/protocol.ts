@@ -68,15 +68,21 @@ export const INIT = {
   /** O_TRUNC comes with the open. */
   atomicTruncate: 1 << 3,
   bigWrites: 1 << 5,
+  /** The umask comes with requests to make something, and is ours to apply. */
+  dontMask: 1 << 6,
   /** Listings bring attributes along, where the kernel thinks that they will be asked for. */
   readdirplus: 1 << 13,
   readdirplusAuto: 1 << 14,
   /** Lookups and listings of one directory side by side. */
   parallelDirectories: 1 << 18,
+  /** The kernel enforces access control lists, which it asks for as extended attributes. */
+  accessControl: 1 << 20,
   /** The answer says how many pages a request may have. */
   maxPages: 1 << 22,
   /** We take set-uid and set-gid away where the kernel says so; it need not ask before each write. */
   killPrivileges: 1 << 28,
+  /** Requests to set an extended attribute have flags of their own. */
+  setXattrFlags: 1 << 29,
 } as const
 
 /** What a request to change attributes changes. */
@@ -97,6 +103,9 @@ export const SETATTR = {
 export const WRITE_KILL_PRIVILEGES = 1 << 2
 /** In the requests to open and create. */
 export const OPEN_KILL_PRIVILEGES = 1 << 0
+
+/** In the request to set an extended attribute: set-gid goes with an access control list. */
+export const SETXATTR_DROPS_SET_GID = 1 << 0
 
 /** In the answer to an open. */
 export const OPENED = {

@@ -65,6 +65,7 @@ export class Session {
   readonly #incoming: TransferBuffers
   readonly #reads: TransferBuffers
   readonly #nodes: NodeTable
+  readonly #agreed = { flags: 0 }
   #ended = false
 
   constructor(options: SessionOptions) {
@@ -81,6 +82,7 @@ export class Session {
       replies: this.#replies,
       requests,
       cache,
+      agreed: this.#agreed,
       gate: new PathGate(),
       reads: this.#reads,
       incoming: this.#incoming,
@@ -189,7 +191,8 @@ export class Session {
     room.writeUInt32LE(VERSION.major, 0)
     room.writeUInt32LE(VERSION.minor, 4)
     room.writeUInt32LE(readAheadBytes, 8)
-    room.writeUInt32LE((offered & wanted) >>> 0, 12)
+    this.#agreed.flags = (offered & wanted) >>> 0
+    room.writeUInt32LE(this.#agreed.flags, 12)
     room.writeUInt16LE(BACKGROUND_MAX, 16)
     room.writeUInt16LE(BACKGROUND_MAX, 18)
     const large = (offered & INIT.maxPages) !== 0

@@ -20,6 +20,8 @@ export interface Stat {
   readonly atime: bigint
   readonly mtime: bigint
   readonly ctime: bigint
+  /** It has extended attributes. */
+  readonly hasXattrs: boolean
 }
 
 export interface DirectoryEntry {
@@ -40,8 +42,14 @@ export type Handle = number
 /** By name, or an open file, also when it has no name any more. */
 export type Target = string | Handle
 
-/** XATTR_CREATE and XATTR_REPLACE of setxattr(2), or neither. */
-export type XattrMode = 'create' | 'replace' | 'either'
+/**
+ * XATTR_CREATE and XATTR_REPLACE of setxattr(2), or neither. The last is neither for an access control list,
+ * and the set-group-ID bit goes with the mode that the list sets.
+ */
+export type XattrMode = 'create' | 'replace' | 'either' | 'dropsSetGroupId'
+
+/** Permission bits made from those that a file has. */
+export type ModeChange = (mode: number) => number
 
 /** Which file a handle is open on. */
 export interface Identity {
@@ -97,7 +105,8 @@ export interface FileSystem {
   unlink(path: string): Promise<void>
   rmdir(path: string): Promise<void>
   rename(from: string, to: string): Promise<void>
-  chmod(target: Target, mode: number): Promise<void>
+  /** An access control list changes with the mode, as acl(5) has it. */
+  chmod(target: Target, mode: number | ModeChange): Promise<void>
   /** -1 leaves an id as it is. */
   chown(target: Target, uid: number, gid: number): Promise<void>
   /** Nanoseconds since 1970. */
@@ -105,8 +114,14 @@ export interface FileSystem {
   /** Value of an extended attribute. Throws `noAttribute`, and `notSupported` as setXattr does. */
   getXattr(target: Target, name: string): Promise<Uint8Array>
   listXattrs(target: Target): Promise<string[]>
-  /** Names begin with `user.` or `trusted.`; others are `notSupported`. `value` may be reused after. */
+  /**
+   * Names begin with `user.` or `trusted.`, or are those of access control lists; others are `notSupported`.
+   * A list is replaced whatever `mode` says; that of an inode itself changes its mode, and goes where the mode
+   * says all of it. Throws `invalidArgument` for what is no list, `forbidden` for a default one of what is no
+   * directory. `value` may be reused after.
+   */
   setXattr(target: Target, name: string, value: Uint8Array, mode: XattrMode): Promise<void>
+  /** Throws `noAttribute`, but not for an access control list. */
   removeXattr(target: Target, name: string): Promise<void>
   statfs(): Promise<StoreSize>
 
@@ -114,7 +129,10 @@ export interface FileSystem {
   close(): Promise<void>
 }
 
+/** Who makes a file, directory or node. */
 export interface Owner {
   readonly uid: number
   readonly gid: number
+  /** Permission bits that it does not get, unless its directory has a default ACL; none if absent. */
+  readonly umask?: number
 }

@@ -1,11 +1,12 @@
 /**
- * chmod, chown, utimens and extended attributes: seals new attributes over the newest version, again when somebody else
- * was faster.
+ * Changes of an inode's attributes and extended attributes: seals new ones over the newest version, again when
+ * somebody else was faster.
  */
 import type { Attributes, Inode } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
 import { NO_XATTRS } from '../../schema/wire/content.ts'
 import { DfsError } from '../../schema/wire/status.ts'
+import type { ModeChange } from './api.ts'
 import type { Context } from './context.ts'
 import { KIND, PERMISSION_BITS } from './stat.ts'
 import type { Found } from './tree.ts'
@@ -15,7 +16,7 @@ const CONFLICTS_MAX = 16
 
 /** Fields that change; the others stay. */
 export interface AttributeChange {
-  readonly mode?: number
+  readonly mode?: number | ModeChange
   readonly uid?: number
   readonly gid?: number
   /** Nanoseconds since 1970. */
@@ -33,22 +34,17 @@ interface Changed {
   readonly xattrs: Uint8Array
 }
 
-/** Returns the verified inode after the change. Throws `versionConflict` when others never rest. */
+/**
+ * Changes what no access control list goes with: not the mode. Returns the verified inode after the change.
+ * Throws `versionConflict` when others never rest.
+ */
 export function changeAttributes(
   context: Pick<Context, 'session' | 'verifier' | 'leased'>,
   found: Found,
-  change: AttributeChange,
+  change: Omit<AttributeChange, 'mode'>,
   path: string,
 ): Promise<Inode> {
-  return changeSealed(context, found, path, ({ attributes }) => {
-    const directory = attributes.kind === KIND.directory
-    return {
-      attributes: changed(attributes, change),
-      atime: change.atime === undefined ? 0n : givenTime(change.atime),
-      directoryMtime: directory && change.mtime !== undefined ? givenTime(change.mtime) : 0n,
-      xattrs: NO_XATTRS,
-    }
-  })
+  return changeSealed(context, found, path, (inode) => changedInode(inode, change))
 }
 
 /** As {@link changeAttributes}, for any change; `make` runs again when somebody else was faster. */
@@ -86,6 +82,17 @@ export async function changeSealed(
   throw new DfsError('versionConflict', `${path}: others change it all the time; try again`)
 }
 
+/** An inode after a change that leaves its extended attributes as they are. */
+export function changedInode({ attributes }: Inode, change: AttributeChange): Changed {
+  const directory = attributes.kind === KIND.directory
+  return {
+    attributes: changed(attributes, change),
+    atime: change.atime === undefined ? 0n : givenTime(change.atime),
+    directoryMtime: directory && change.mtime !== undefined ? givenTime(change.mtime) : 0n,
+    xattrs: NO_XATTRS,
+  }
+}
+
 /** Attributes after a change that is not sealed yet and has no version of its own. */
 export function changedUnborn(
   attributes: Attributes,
@@ -98,11 +105,19 @@ export function changedUnborn(
 function changed(attributes: Attributes, change: AttributeChange): Attributes {
   return {
     ...attributes,
-    mode: change.mode === undefined ? attributes.mode : change.mode & PERMISSION_BITS,
+    mode: modeAfter(attributes, change),
     uid: change.uid ?? attributes.uid,
     gid: change.gid ?? attributes.gid,
     mtime: change.mtime ?? attributes.mtime,
   }
+}
+
+/** Permission bits after a change. */
+export function modeAfter(
+  { mode }: Pick<Attributes, 'mode'>,
+  { mode: wanted = mode }: AttributeChange,
+): number {
+  return (typeof wanted === 'number' ? wanted : wanted(mode)) & PERMISSION_BITS
 }
 
 /** On the wire 0 means "leave it": 1970 to the nanosecond becomes one nanosecond later. */

@@ -4,9 +4,11 @@
 import type { Log } from '../../schema/rpc/api.ts'
 import type { ChunkClient, MetadataSession } from '../client/api.ts'
 import type { FreshSession } from '../freshness/fresh-session.ts'
+import type { AccessControl } from './access-control.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockFetcher } from './block-fetcher.ts'
 import type { ChunkLocations } from './chunk-locations.ts'
+import type { ExtendedAttributes } from './extended-attributes.ts'
 import type { InodeVerifier } from './inode-verifier.ts'
 import type { LeasedTree } from './leased-tree.ts'
 import type { NameJournal } from './name-journal.ts'
@@ -25,6 +27,8 @@ export interface Context {
   readonly leased: LeasedTree
   readonly journal: NameJournal
   readonly budget: WriteBudget
+  readonly xattrs: ExtendedAttributes
+  readonly acls: AccessControl
   /** How often data that could be read may have been given up because it could not be saved. */
   readonly givenUp: { count: number }
 }

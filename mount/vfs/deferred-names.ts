@@ -59,6 +59,8 @@ export class DeferredNames {
     const term = leased.fresh
     if (place === undefined || term === undefined) return false
     if (place.dentry !== ABSENT) throw new DfsError('exists', `${path} exists`)
+    // It may have a list to inherit, which births do not bring.
+    if (place.parent.attributes.xattrDigest.length > 0) return false
     const number = this.#numbers.take()
     if (number === undefined) return false
     const { parent, key: parentKey, name } = place

@@ -14,7 +14,7 @@ import type { Context } from './context.ts'
 import type { Dentry } from './dentry-cache.ts'
 import type { DeferredNames } from './deferred-names.ts'
 import { ABSENT } from './leased-tree.ts'
-import { madeIn } from './made-in.ts'
+import { closedUntilListed } from './made-in.ts'
 import { digestOf, EMPTY_CONTENT_DIGEST } from './manifest.ts'
 import type { OpenFiles } from './open-files.ts'
 import { componentsOf } from './path.ts'
@@ -66,17 +66,39 @@ export class DirectoryOperations {
     await this.create(path, { kind: KIND.directory, mode, owner })
   }
 
-  /** Makes an inode under a new name. With `hold` the session holds it. */
-  async create(path: string, { hold = false, ...from }: NewInode): Promise<Found> {
+  /**
+   * Makes an inode under a new name. With `hold` the session holds it. What inherits an access control list is
+   * made for its owner alone and opened when the list is kept: should that fail, it stays as it was made.
+   */
+  async create(path: string, from: NewInode): Promise<Found> {
+    const at = await this.#tree.parentOf(path)
+    const made = await this.#context.acls.madeIn(at.directory, from.kind, from, path)
+    const found = await this.#create(path, at, {
+      ...from,
+      owner: made.owner,
+      mode: closedUntilListed(made),
+    })
+    if (made.acls === undefined) return found
+    try {
+      return { inode: await this.#context.acls.give(found, made, path), key: found.key }
+    } catch (error) {
+      if (from.hold === true) this.#context.session.release(found.inode.inode)
+      throw error
+    }
+  }
+
+  async #create(
+    path: string,
+    { directory, name }: Parent,
+    { hold = false, ...from }: NewInode,
+  ): Promise<Found> {
     const { session, verifier, leased } = this.#context
-    const { directory, name } = await this.#tree.parentOf(path)
     const parent = directory.inode.inode
     // The server must know if the name is taken.
     await this.#unborn.settle(({ birth }) => birth?.parent === parent && birth.name === name)
     const key = InodeKey.generate()
     const { token, entry } = directory.key.sealEntry(name, { kind: from.kind, key })
-    const made = madeIn(directory.inode.attributes, from.kind, from)
-    const { attributes, inline } = newInode(key, { ...from, ...made })
+    const { attributes, inline } = newInode(key, from)
     const started = verifier.start()
     const change = leased.change([[parent, name]], [parent])
     try {

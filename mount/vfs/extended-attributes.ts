@@ -2,19 +2,22 @@
  * Extended attributes: read, changed, sealed again as one record, whose digest the inode's seal covers.
  * So a server can neither drop nor exchange one without being noticed.
  *
- * Kept are `user.` and `trusted.` names. `security.` and `system.` (capabilities, labels, ACLs) mean
- * something to kernels only if they enforce it, which ours cannot: `notSupported`.
+ * Kept are `user.` and `trusted.` names, and access control lists (`access-control.ts` changes those). The
+ * rest of `security.` and `system.` (capabilities, labels) means something to kernels only if they enforce it,
+ * which ours cannot: `notSupported`.
  */
 import { LRUCache } from 'lru-cache'
-import type { Inode } from '../../schema/generated/common.ts'
+import type { Attributes, Inode } from '../../schema/generated/common.ts'
 import { methods } from '../../schema/methods.ts'
 import { NO_XATTRS, xattrDigest } from '../../schema/wire/content.ts'
+import { invariant } from '../../schema/wire/invariant.ts'
 import { limits } from '../../schema/wire/limits.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import { decodeXattrs, encodeXattrs, type Xattrs } from '../crypto/extended-attributes.ts'
 import { encodeName } from '../crypto/name-bytes.ts'
+import { isAclName } from './acl.ts'
 import type { XattrMode } from './api.ts'
-import { changeSealed } from './attribute-changes.ts'
+import { changedInode, changeSealed, type AttributeChange } from './attribute-changes.ts'
 import type { Context } from './context.ts'
 import { sameDigest } from './manifest.ts'
 import type { Found } from './tree.ts'
@@ -33,9 +36,17 @@ interface Opened {
   readonly bytes: number
 }
 
+/** What a change makes of an inode and its extended attributes; what is absent stays. */
+interface Altered {
+  readonly change?: AttributeChange
+  readonly xattrs?: Xattrs
+}
+
 /** True for a name that can be kept. */
 export function isKeptXattr(name: string): boolean {
-  return SPACES.some((space) => name.startsWith(space) && name.length > space.length)
+  return (
+    isAclName(name) || SPACES.some((space) => name.startsWith(space) && name.length > space.length)
+  )
 }
 
 export class ExtendedAttributes {
@@ -59,8 +70,12 @@ export class ExtendedAttributes {
   }
 
   async list(found: Found, path: string): Promise<string[]> {
-    const { xattrs } = await this.#read(found, path)
-    return [...xattrs.keys()]
+    return [...(await this.all(found, path)).keys()]
+  }
+
+  /** Asks nothing where there are none. */
+  async all(found: Found, path: string): Promise<Xattrs> {
+    return (await this.#read(found, path)).xattrs
   }
 
   /**
@@ -72,38 +87,48 @@ export class ExtendedAttributes {
     { name, value, mode }: { name: string; value: Uint8Array; mode: XattrMode },
     path: string,
   ): Promise<Inode> {
-    checkXattrName(name)
+    checkChangeable(name)
     if (value.length > limits.xattrValueBytesMax) {
       throw new DfsError('noSpace', `${path}: ${value.length} bytes for ${name}`)
     }
-    return this.#change(found, path, (xattrs) => {
+    return this.alter(found, path, (xattrs) => {
       if (mode === 'create' && xattrs.has(name)) throw new DfsError('exists', `${path}: ${name}`)
       if (mode === 'replace' && !xattrs.has(name)) throw missing(name, path)
-      xattrs.set(name, value)
+      return { xattrs: new Map(xattrs).set(name, value) }
     })
   }
 
   /** As {@link set}. Throws `noAttribute`. */
   async remove(found: Found, name: string, path: string): Promise<Inode> {
-    checkXattrName(name)
-    return this.#change(found, path, (xattrs) => {
-      if (!xattrs.delete(name)) throw missing(name, path)
+    checkChangeable(name)
+    return this.alter(found, path, (xattrs) => {
+      const left = new Map(xattrs)
+      if (!left.delete(name)) throw missing(name, path)
+      return { xattrs: left }
     })
   }
 
-  #change(
+  /**
+   * Changes an inode and its extended attributes in one commit, as `make` says, which runs again when
+   * somebody else was faster. Returns the verified inode after it. Throws `noSpace` when they get too many.
+   */
+  alter(
     found: Found,
     path: string,
-    change: (xattrs: Map<string, Uint8Array>) => void,
+    make: (xattrs: Xattrs, attributes: Attributes) => Altered,
   ): Promise<Inode> {
     const { key } = found
     return changeSealed(this.#context, found, path, async (current) => {
       const { inode, xattrs } = await this.#read({ inode: current, key }, path)
-      const changed = new Map(xattrs)
-      change(changed)
-      const sealed = changed.size === 0 ? NO_XATTRS : key.sealXattrs(encodeXattrs(changed))
-      const attributes = { ...inode.attributes, xattrDigest: xattrDigest(sealed) }
-      return { attributes, atime: 0n, directoryMtime: 0n, xattrs: sealed }
+      const { change = {}, xattrs: after } = make(xattrs, inode.attributes)
+      const changed = changedInode(inode, change)
+      if (after === undefined) return changed
+      const sealed = after.size === 0 ? NO_XATTRS : key.sealXattrs(encodeXattrs(after))
+      const digest = xattrDigest(sealed)
+      // The kernel asks for a list that it has just set; should the change fail, nobody has that digest.
+      this.#opened.set(inode.inode, { digest, xattrs: after, bytes: sealed.length })
+      const attributes = { ...changed.attributes, xattrDigest: digest }
+      return { ...changed, attributes, xattrs: sealed }
     })
   }
 
@@ -136,10 +161,16 @@ export class ExtendedAttributes {
 
 function checkXattrName(name: string): void {
   if (!isKeptXattr(name)) {
-    const detail = `extended attribute ${name}: only names in user. and trusted. are kept`
+    const detail = `extended attribute ${name}: only names in user. and trusted. and ACLs are kept`
     throw new DfsError('notSupported', detail)
   }
   if (encodeName(name).length > limits.nameBytesMax) throw new DfsError('invalidArgument', name)
+}
+
+/** A list that is set as it comes would be believed without a look at it. */
+function checkChangeable(name: string): void {
+  invariant(!isAclName(name), 'access control lists are changed with the mode')
+  checkXattrName(name)
 }
 
 function missing(name: string, path: string): DfsError {

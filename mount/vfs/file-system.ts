@@ -14,6 +14,7 @@ import type {
   FileSystem,
   Handle,
   Identity,
+  ModeChange,
   Owner,
   Stat,
   StoreSize,
@@ -21,10 +22,7 @@ import type {
   XattrMode,
 } from './api.ts'
 import type { AttributeChange } from './attribute-changes.ts'
-import { BlockCache } from './block-cache.ts'
-import { BlockFetcher } from './block-fetcher.ts'
 import { saveAll, settleNames } from './closing.ts'
-import { ChunkLocations } from './chunk-locations.ts'
 import { Compactor } from './compaction.ts'
 import type { Context } from './context.ts'
 import { DentryCache } from './dentry-cache.ts'
@@ -32,17 +30,13 @@ import { DeferredNames } from './deferred-names.ts'
 import { DirectoryOperations, isBelow } from './directory-operations.ts'
 import { InodeChanges } from './inode-changes.ts'
 import { InodeNumbers } from './inode-numbers.ts'
-import { InodeVerifier } from './inode-verifier.ts'
-import { LeasedTree } from './leased-tree.ts'
 import { Listings } from './listings.ts'
+import { newContext } from './new-context.ts'
 import { OpenFiles, type OpenHandle } from './open-files.ts'
 import { SiblingReadAhead } from './sibling-read-ahead.ts'
 import { KIND, kindOfMode, statOf } from './stat.ts'
-import { NameJournal } from './name-journal.ts'
-import { OrderedSession } from './ordered-session.ts'
 import { Tree, type Found } from './tree.ts'
 import { UnbornFiles } from './unborn-files.ts'
-import { DIRTY_BYTES_MAX, WriteBudget } from './write-budget.ts'
 
 const ACCESS_MODE = constants.O_WRONLY | constants.O_RDWR
 const CACHE_BYTES_DEFAULT = 256 * 1_024 * 1_024
@@ -90,25 +84,12 @@ class SealedFileSystem implements FileSystem {
 
   constructor({ client, log, cacheBytes, readOnly }: FileSystemOptions, session: FreshSession) {
     const { chunks } = client
-    const leased = new LeasedTree(session.lease)
-    const givenUp = { count: 0 }
-    const verifier = new InodeVerifier(log, (inode) => session.condemned(inode))
-    const cache = new BlockCache(cacheBytes ?? CACHE_BYTES_DEFAULT)
-    const journal = new NameJournal({ session, leased, verifier, givenUp, log })
-    this.#context = {
-      session: new OrderedSession(session, journal),
-      freshness: session,
+    this.#context = newContext(session, {
       chunks,
       log,
-      verifier,
-      cache,
-      fetcher: new BlockFetcher(chunks, cache, log),
-      locations: new ChunkLocations(),
-      leased,
-      journal,
-      budget: new WriteBudget(DIRTY_BYTES_MAX),
-      givenUp,
-    }
+      cacheBytes: cacheBytes ?? CACHE_BYTES_DEFAULT,
+    })
+    const { journal } = this.#context
     this.#readOnly = readOnly ?? false
     this.#tree = new Tree(this.#context, new DentryCache(), {
       settle: async (inode) =>
@@ -287,7 +268,7 @@ class SealedFileSystem implements FileSystem {
     await this.#directories.rename(from, to)
   }
 
-  async chmod(target: Target, mode: number): Promise<void> {
+  async chmod(target: Target, mode: number | ModeChange): Promise<void> {
     await this.#change(target, { mode })
   }
 

@@ -4,10 +4,11 @@
  * birth.
  */
 import type { Inode } from '../../schema/generated/common.ts'
+import { isAclName } from './acl.ts'
 import type { Target, XattrMode } from './api.ts'
 import { changeAttributes, changedUnborn, type AttributeChange } from './attribute-changes.ts'
 import type { Context } from './context.ts'
-import { ExtendedAttributes } from './extended-attributes.ts'
+import type { ExtendedAttributes } from './extended-attributes.ts'
 import type { OpenFiles } from './open-files.ts'
 import type { SharedFile } from './shared-file.ts'
 import type { Found, Tree } from './tree.ts'
@@ -18,31 +19,31 @@ export class InodeChanges {
   readonly #tree: Tree
   readonly #files: OpenFiles
   readonly #unborn: UnbornFiles
-  readonly #xattrs: ExtendedAttributes
 
   constructor(context: Context, tree: Tree, files: OpenFiles, unborn: UnbornFiles) {
     this.#context = context
     this.#tree = tree
     this.#files = files
     this.#unborn = unborn
-    this.#xattrs = new ExtendedAttributes(context)
   }
 
   async getXattr(target: Target, name: string): Promise<Uint8Array> {
-    return this.#xattrs.get(await this.#found(target), name, String(target))
+    return this.#context.xattrs.get(await this.#found(target), name, String(target))
   }
 
   async listXattrs(target: Target): Promise<string[]> {
-    return this.#xattrs.list(await this.#found(target), String(target))
+    return this.#context.xattrs.list(await this.#found(target), String(target))
   }
 
   async setXattr(target: Target, name: string, value: Uint8Array, mode: XattrMode): Promise<void> {
     const given = { name, value: new Uint8Array(value), mode }
-    await this.#changeXattrs(target, (found) => this.#xattrs.set(found, given, String(target)))
+    const by = this.#keeperOf(name)
+    await this.#changeXattrs(target, (found) => by.set(found, given, String(target)))
   }
 
   async removeXattr(target: Target, name: string): Promise<void> {
-    await this.#changeXattrs(target, (found) => this.#xattrs.remove(found, name, String(target)))
+    const by = this.#keeperOf(name)
+    await this.#changeXattrs(target, (found) => by.remove(found, name, String(target)))
   }
 
   /** chmod, chown, utimens. */
@@ -59,10 +60,22 @@ export class InodeChanges {
         if (change.mtime !== undefined) file.changes.setMtime(change.mtime)
         return file.committed.inode
       }
-      const inode = await changeAttributes(this.#context, current, change, String(target))
+      const inode = await this.#changeBorn(current, change, String(target))
       if (change.mtime !== undefined) file?.changes.setMtime(change.mtime)
       return inode
     })
+  }
+
+  #keeperOf(name: string): Pick<ExtendedAttributes, 'set' | 'remove'> {
+    const { xattrs, acls } = this.#context
+    return isAclName(name) ? acls : xattrs
+  }
+
+  #changeBorn(found: Found, change: AttributeChange, path: string): Promise<Inode> {
+    const { mode, ...rest } = change
+    return mode === undefined
+      ? changeAttributes(this.#context, found, rest, path)
+      : this.#context.acls.change(found, change, path)
   }
 
   async #changeXattrs(target: Target, change: (found: Found) => Promise<Inode>): Promise<void> {
@@ -85,7 +98,9 @@ export class InodeChanges {
     const { file } = open
     await file.versions.run(async () => {
       await file.birth?.running?.catch(() => undefined)
-      // The newest version that is known here: a commit may have ended while we waited.
+      // The newest version that is known here: a commit may have ended while we waited, and somebody else
+      // may have changed what is open.
+      if (isNewer(found.inode, file.committed.inode)) file.committed.adopt(found.inode)
       const { inode, key } = file.committed
       file.committed.adopt(await change({ inode, key }, file))
     })
@@ -94,7 +109,13 @@ export class InodeChanges {
   async #found(target: Target): Promise<Found> {
     if (typeof target === 'string') return this.#tree.resolve(target)
     const { birth, committed } = this.#files.get(target).file
-    if (birth === undefined) await committed.refresh()
+    if (birth !== undefined) return committed
+    const known = this.#context.leased.inode(committed.inode.inode)
+    if (known === undefined) await committed.refresh()
+    else committed.adopt(known)
     return committed
   }
 }
+
+const isNewer = (one: Inode, other: Inode): boolean =>
+  one.attributes.version > other.attributes.version

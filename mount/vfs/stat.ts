@@ -55,6 +55,7 @@ export function statOf(inode: Inode, local?: LocalChanges): Stat {
     atime: inode.atime,
     mtime: local?.mtime ?? attributes.mtime,
     ctime: inode.ctime,
+    hasXattrs: attributes.xattrDigest.length > 0,
   }
 }
 
@@ -62,7 +63,7 @@ export function statOf(inode: Inode, local?: LocalChanges): Stat {
 export function statOfDamaged(kind: number): Stat {
   const mode = TYPE_BITS[kind] ?? 0
   const none = { inode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, blocks: 0 }
-  return { ...none, mode, atime: 0n, mtime: 0n, ctime: 0n }
+  return { ...none, mode, atime: 0n, mtime: 0n, ctime: 0n, hasXattrs: false }
 }
 
 function bytesHeld(inode: Inode, local: LocalChanges | undefined): number {

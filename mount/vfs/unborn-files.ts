@@ -16,7 +16,7 @@ import { InodeKey } from '../crypto/inode-key.ts'
 import type { Context } from './context.ts'
 import type { InodeNumbers } from './inode-numbers.ts'
 import { ABSENT } from './leased-tree.ts'
-import { madeIn, type NewOwnerAndMode } from './made-in.ts'
+import type { NewOwnerAndMode } from './made-in.ts'
 import { newInode, nowNs } from './new-inode.ts'
 import type { SharedFile } from './shared-file.ts'
 import { KIND } from './stat.ts'
@@ -82,6 +82,10 @@ export class UnbornFiles {
     if (fresh === undefined || this.#files.size >= UNBORN_MAX) return false
     const { directory, name } = await this.#tree.parentOf(path)
     const parent = directory.inode.inode
+    const soon = this.#context.acls.madeIn(directory, KIND.file, from, path)
+    const made = soon instanceof Promise ? await soon : soon
+    // Births bring no extended attributes.
+    if (made.acls !== undefined) return false
     if (leased.lookup(parent, name) === undefined) await this.#refuseExisting(path)
     const known = leased.lookup(parent, name)
     if (known === undefined) return false
@@ -92,7 +96,6 @@ export class UnbornFiles {
     // From here on nothing is waited for: a recall finds the file, or comes before it.
     const key = InodeKey.generate()
     const { token, entry } = directory.key.sealEntry(name, { kind: KIND.file, key })
-    const made = madeIn(directory.inode.attributes, KIND.file, from)
     const found = { inode: newInode(inode, key, KIND.file, made), key }
     const file = open(found)
     file.birth = { term: fresh, parent, name, token, entry, atime: 0n, running: undefined }

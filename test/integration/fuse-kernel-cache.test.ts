@@ -2,12 +2,14 @@
  * What the kernel keeps of our answers: everything while nobody else can change the tree, nothing
  * when somebody can, and never what changes without its knowledge.
  */
-import { link, mkdir, open, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, link, mkdir, open, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { MountOptions } from '../../mount/fuse/mount.ts'
 import { KEPT_MS } from '../../mount/fuse/kernel-cache.ts'
-import { mountModel, noFuse, type MountedModel } from '../support/fuse-mount.ts'
+import { ACCESS_ACL, ACL_TAG, encodeAcl, NO_ID } from '../../mount/vfs/acl.ts'
+import { mountModel, noFuse, run, type MountedModel } from '../support/fuse-mount.ts'
 
 // The tree of the test belongs to root.
 const skip = noFuse() ?? (process.geteuid?.() === 0 ? false : 'needs root')
@@ -16,8 +18,9 @@ const skip = noFuse() ?? (process.geteuid?.() === 0 ? false : 'needs root')
 async function mounted(
   t: Test,
   sole: boolean,
+  options: Partial<MountOptions> = {},
 ): Promise<MountedModel & { readonly asked: (operation: string) => number }> {
-  const made = await mountModel(t)
+  const made = await mountModel(t, options)
   const { model } = made
   if (sole) model.soleUse = {}
   const before = new Map<string, number>()
@@ -102,3 +105,47 @@ t.test('pages stay while the tree is ours, and go when it was not', { skip }, as
   model.soleUse = {}
   t.equal(await readFile(file, 'utf8'), 'other!!', 'another time of sole use')
 })
+
+t.test(
+  'a list is asked for where there may be one, and forgotten with the mode',
+  { skip },
+  async (t) => {
+    const { directory, asked, model } = await mounted(t, true, { allowOther: true })
+    const file = join(directory, 'file')
+    await writeFile(file, 'content', { mode: 0o640 })
+    await chmod(directory, 0o755)
+    const readByNobody = async (): Promise<boolean> => {
+      const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups']
+      return (await run('setpriv', [...nobody, 'cat', file])).stdout === 'content'
+    }
+    await stat(file)
+    asked('getXattr')
+    for (let i = 0; i < 10; i++) t.notOk(await readByNobody())
+    t.equal(asked('getXattr'), 0, 'the kernel was told that there are no extended attributes')
+    // Somebody else changes it.
+    await model.yieldTree()
+    const entry = (tag: number, permissions: number, id: number = NO_ID) => ({
+      tag,
+      permissions,
+      id,
+    })
+    const list = encodeAcl([
+      entry(ACL_TAG.owner, 6),
+      entry(ACL_TAG.user, 4, 65_534),
+      entry(ACL_TAG.owningGroup, 4),
+      entry(ACL_TAG.mask, 4),
+      entry(ACL_TAG.other, 0),
+    ])
+    await model.setXattr('/file', ACCESS_ACL, list, 'either')
+    t.ok(await readByNobody(), 'by the list')
+    t.ok(asked('getXattr') >= 1)
+    await model.removeXattr('/file', ACCESS_ACL)
+    t.notOk(await readByNobody(), 'it is gone')
+    model.soleUse = {}
+    await model.setXattr('/file', ACCESS_ACL, list, 'either')
+    t.ok(await readByNobody())
+    await model.yieldTree()
+    await model.removeXattr('/file', ACCESS_ACL)
+    t.notOk(await readByNobody(), 'what was kept is waited for')
+  },
+)

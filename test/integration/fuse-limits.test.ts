@@ -31,10 +31,13 @@ tell('mv -n', lambda: (os.system('mv -n f other'), os.path.exists('f'), os.syste
 tell('O_TMPFILE', lambda: opened('.', os.O_RDWR | os.O_TMPFILE))
 import tempfile
 tell('a temporary file', lambda: tempfile.TemporaryFile(dir='.').write(b'x'))
-acl = bytes.fromhex('02000000010006000000000004000400ffffffff20000400ffffffff')
-tell('ACL', lambda: os.setxattr('moved', 'system.posix_acl_access', acl))
 tell('capability', lambda: os.setxattr('moved', 'security.capability', bytes.fromhex('01000002') + bytes(16)))
 tell('label', lambda: os.setxattr('moved', 'security.selinux', b'x'))
+import struct
+def acl(entries): return struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *e) for e in entries)
+def users(n): return acl([(1, 6, 0)] + [(2, 4, 1000 + u) for u in range(n - 4)] + [(4, 4, 0), (16, 4, 0), (32, 0, 0)])
+tell('an ACL', lambda: os.setxattr('moved', 'system.posix_acl_access', users(511)) or len(os.getxattr('moved', 'system.posix_acl_access')))
+tell('a longer ACL', lambda: os.setxattr('moved', 'system.posix_acl_access', users(512)))
 tell('flock', lambda: fcntl.flock(fd, fcntl.LOCK_EX))
 second = os.open('moved', os.O_RDWR)
 tell('flock of another', lambda: fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB))
@@ -56,9 +59,10 @@ const NOT_PASSED_SAYS = [
   'mv -n -> (0, True, 0, True)',
   'O_TMPFILE -> ENOTSUP',
   'a temporary file -> 1',
-  'ACL -> ENOTSUP',
   'capability -> ENOTSUP',
   'label -> ENOTSUP',
+  'an ACL -> 4092',
+  'a longer ACL -> E2BIG',
   'flock -> None',
   'flock of another -> EAGAIN',
   'lockf -> None',

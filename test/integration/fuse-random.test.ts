@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import t, { type Test } from 'tap'
 import { noMounts, startCluster } from '../support/cluster.ts'
-import { noPython } from '../support/lockstep.ts'
+import { noLists, noPython } from '../support/lockstep.ts'
 import { attempt, Side, tree, Walk, type Operation } from '../support/random-walk.ts'
 import { shrink } from '../support/shrink.ts'
 import { SystemCalls } from '../support/system-calls.ts'
@@ -55,7 +55,7 @@ interface Sides {
 /** False when it went wrong, which it has told. */
 function oneWalk(t: Test, sides: Sides, { seed, count }: { seed: number; count: number }): boolean {
   const { local, mounted } = sides
-  const walk = new Walk(seed, local, mounted)
+  const walk = new Walk(seed, local, mounted, noLists() === undefined)
   const trail: Operation[] = []
   let done = 0
   for (let n = 0; n < count; n++) {

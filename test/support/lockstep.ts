@@ -44,6 +44,17 @@ export function noPython(): string | undefined {
   return error === undefined ? undefined : 'python3 is not installed'
 }
 
+/** Why the folder of temporary files is no example for access control lists; undefined when it is. */
+export function noLists(): string | undefined {
+  // Owner, one user by name, group, mask, others.
+  const list =
+    '02000000 0100070000000000 0200070001000000 0400050000000000 1000070000000000 2000000000000000'
+  const script = `import os, tempfile; f = tempfile.NamedTemporaryFile()
+os.setxattr(f.name, 'system.posix_acl_access', bytes.fromhex('${list}'))`
+  const { status } = spawnSync('python3', ['-c', script])
+  return status === 0 ? undefined : 'the folder of temporary files keeps no access control lists'
+}
+
 /** Lines that a Python script prints in `directory`; throws when it fails. */
 export function python(directory: string, script: string): string[] {
   const { status, stdout, stderr } = spawnSync('python3', ['-c', PRELUDE + script], {

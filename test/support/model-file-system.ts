@@ -13,6 +13,7 @@ import type {
   FileSystem,
   Handle,
   Identity,
+  ModeChange,
   Owner,
   Stat,
   StoreSize,
@@ -245,10 +246,11 @@ export class ModelFileSystem implements FileSystem {
     touch(target)
   }
 
-  async chmod(target: Target, mode: number): Promise<void> {
+  async chmod(target: Target, mode: number | ModeChange): Promise<void> {
     await this.#enter('chmod', String(target))
     const node = this.#target(target)
-    node.mode = (node.mode & constants.S_IFMT) | mode
+    const bits = typeof mode === 'number' ? mode : mode(node.mode & 0o7777)
+    node.mode = (node.mode & constants.S_IFMT) | bits
     node.ctime = now()
   }
 
@@ -309,7 +311,8 @@ export class ModelFileSystem implements FileSystem {
     return wait instanceof Promise ? wait : undefined
   }
 
-  #node(mode: number, { uid, gid }: Owner): Node {
+  #node(asked: number, { uid, gid, umask = 0 }: Owner): Node {
+    const mode = asked & ~umask
     const time = now()
     const isTree = (mode & constants.S_IFMT) === constants.S_IFDIR
     const times = { atime: time, mtime: time, ctime: time }
@@ -418,9 +421,10 @@ function entriesOf(node: Node): DirectoryEntry[] {
 }
 
 function toStat(node: Node): Stat {
-  const { inode, mode, nlink, uid, gid, rdev, size, atime, mtime, ctime } = node
+  const { inode, mode, nlink, uid, gid, rdev, size, atime, mtime, ctime, xattrs } = node
   const blocks = node.blocks.size * (blockBytes / 512)
-  return { inode, mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime }
+  const times = { atime, mtime, ctime }
+  return { inode, mode, nlink, uid, gid, rdev, size, blocks, ...times, hasXattrs: xattrs.size > 0 }
 }
 
 function resize(node: Node, size: number): void {

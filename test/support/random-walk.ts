@@ -35,6 +35,15 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { decodeName, encodeName } from '../../mount/crypto/name-bytes.ts'
+import {
+  ACCESS_ACL,
+  ACL_TAG,
+  DEFAULT_ACL,
+  encodeAcl,
+  NO_ID,
+  type Acl,
+  type AclEntry,
+} from '../../mount/vfs/acl.ts'
 import type { SystemCalls, XattrFlags } from './system-calls.ts'
 import { seeded } from './seeded.ts'
 
@@ -46,6 +55,19 @@ const positions = [...lengths, 1_048_576, 5_000_000]
 /** Two are no UTF-8, and the same but for a byte of that. */
 const names = ['a', 'b', 'c\udcff', 'c\udcfe']
 const xattrNames = ['user.x', 'user.\udcff']
+/** What the mode can say, more, and a list that is none. */
+const entry = (tag: number, permissions: number, id = NO_ID): AclEntry => ({ tag, permissions, id })
+const most = [entry(ACL_TAG.owner, 7), entry(ACL_TAG.owningGroup, 5), entry(ACL_TAG.other, 1)]
+const acls: readonly Acl[] = [
+  most,
+  most.toSpliced(2, 0, entry(ACL_TAG.mask, 6)),
+  [entry(ACL_TAG.owner, 6), entry(ACL_TAG.user, 7, 1_000), ...most.slice(1)].toSpliced(
+    3,
+    0,
+    entry(ACL_TAG.mask, 5),
+  ),
+  most.slice(1),
+]
 const handlesMax = 4
 /** Only root gives files away. */
 const isRoot = process.getuid?.() === 0
@@ -96,11 +118,14 @@ export class Walk {
   readonly #below: (below: number) => number
   readonly #local: Side
   readonly #mounted: Side
+  readonly #lists: boolean
 
-  constructor(start: number, local: Side, mounted: Side) {
+  /** With `lists` also of access control, which the local disk must keep. */
+  constructor(start: number, local: Side, mounted: Side, lists: boolean) {
     this.#below = seeded(start)
     this.#local = local
     this.#mounted = mounted
+    this.#lists = lists
   }
 
   /** Does one operation in both; returns what it was, and both outcomes. */
@@ -118,7 +143,7 @@ export class Walk {
       () => this.#tree(),
       () => this.#tree(),
       () => this.#attributes(),
-      () => this.#xattrs(),
+      () => (this.#lists && this.#below(2) === 0 ? this.#acls() : this.#xattrs()),
       () => this.#handleAttributes(),
       () => this.#handle(),
       () => this.#handle(),
@@ -205,6 +230,24 @@ export class Walk {
       { name: `getxattr ${path} ${name}`, run: (s) => s.calls.getXattr(s.named(path), name) },
       { name: `removexattr ${path} ${name}`, run: (s) => s.calls.removeXattr(s.named(path), name) },
       { name: `listxattr ${path}`, run: (s) => s.calls.xattrs(s.named(path)) },
+    ])
+  }
+
+  #acls(): Operation {
+    const path = this.#path()
+    const name = this.#pick([ACCESS_ACL, DEFAULT_ACL])
+    const acl = this.#pick(acls)
+    const value = Buffer.from(encodeAcl(acl)).toString('latin1')
+    const set: Operation = {
+      name: `setxattr ${path} ${name} of ${acl.length}`,
+      run: (s) => s.calls.setXattr(s.named(path), name, value, 0),
+    }
+    return this.#pick<Operation>([
+      set,
+      set,
+      { name: `removexattr ${path} ${name}`, run: (s) => s.calls.removeXattr(s.named(path), name) },
+      { name: `listxattr ${path}`, run: (s) => s.calls.xattrs(s.named(path)) },
+      { name: `lstat ${path}`, run: (s) => describe(s.at(path)) },
     ])
   }
 

@@ -11,10 +11,10 @@ const SERVER = `
 import ctypes, errno, json, os, stat, sys
 calls = {
     'mknod': lambda path, mode: os.mknod(path, mode),
-    'setxattr': lambda path, name, value, flags: os.setxattr(path, name, value.encode(), flags, follow_symlinks=False),
-    'getxattr': lambda path, name: os.getxattr(path, name, follow_symlinks=False).decode(),
+    'setxattr': lambda path, name, value, flags: os.setxattr(path, name, value.encode('latin1'), flags, follow_symlinks=False),
+    'getxattr': lambda path, name: os.getxattr(path, name, follow_symlinks=False).decode('latin1'),
     'removexattr': lambda path, name: os.removexattr(path, name, follow_symlinks=False),
-    'xattrs': lambda path: sorted((n, os.getxattr(path, n, follow_symlinks=False).decode()) for n in os.listxattr(path, follow_symlinks=False) if n.startswith('user.')),
+    'xattrs': lambda path: sorted((n, os.getxattr(path, n, follow_symlinks=False).decode('latin1')) for n in os.listxattr(path, follow_symlinks=False) if n.startswith(('user.', 'system.'))),
 }
 requests, answers = open(sys.argv[1]), open(sys.argv[2], 'w')
 for line in requests:
@@ -50,6 +50,7 @@ export class SystemCalls {
     this.#call('mknod', path, mode)
   }
 
+  /** `value` stands for bytes, one a character. */
   setXattr(path: string, name: string, value: string, flags: XattrFlags): void {
     this.#call('setxattr', path, name, value, flags)
   }
@@ -62,7 +63,7 @@ export class SystemCalls {
     this.#call('removexattr', path, name)
   }
 
-  /** All `user.` attributes with their values, sorted. */
+  /** All `user.` attributes and access control lists with their values, sorted. */
   xattrs(path: string): unknown {
     return this.#call('xattrs', path)
   }

@@ -45,7 +45,6 @@ export function attributeHandlers(
         replies.code(unique, code)
         return
       }
-      node.mode = stat.mode
       replies.attributes(unique, stat, cache.attributesMs(node, cache.keptMs(soleUse)))
     }
   }

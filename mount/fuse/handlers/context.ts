@@ -18,6 +18,8 @@ export interface HandlerContext {
   readonly replies: Replies
   readonly requests: Requests
   readonly cache: KernelCache
+  /** Flags of `INIT` that the kernel and we both have; none before it has begun. */
+  readonly agreed: { readonly flags: number }
   readonly gate: PathGate
   /** Where what is read goes to. */
   readonly reads: TransferBuffers
@@ -81,11 +83,14 @@ export function withTarget<T>(
 
 /** Attributes of an inode. Throws `staleInode` when its name stands for another one by now. */
 export async function statNode(context: HandlerContext, node: Node): Promise<Stat> {
-  const { fs } = context
+  const { fs, nodes } = context
   const { handle } = node
-  if (handle !== undefined) return fs.statHandle(handle)
-  const stat = await byPath(context, node, (path) => fs.stat(path))
+  const moment = nodes.now
+  const stat = await (handle === undefined
+    ? byPath(context, node, (path) => fs.stat(path))
+    : fs.statHandle(handle))
   if (stat.inode !== node.inode) throw replaced(node)
+  nodes.told(node, stat, moment)
   return stat
 }
 
@@ -102,13 +107,14 @@ export function entryAnswer(
   name: string,
 ): Answer<Stat> {
   const { soleUse } = cache
+  const moment = nodes.now
   return (code, stat) => {
     if (stat === undefined) {
       replies.code(unique, code)
       return
     }
     const keptMs = cache.keptMs(soleUse)
-    const node = nodes.found(parent, name, stat)
+    const node = nodes.found(parent, name, stat, moment)
     const entry = { nodeId: node.id, keptMs, attributesMs: cache.attributesMs(node, keptMs) }
     if (!replies.entry(unique, entry, stat)) nodes.forget(node.id, 1)
   }

@@ -123,7 +123,7 @@ function sendPage(
         stat.nlink > 0 &&
         nodes.unchangedSince(moment, stat.inode)
       if (isKnown) {
-        const found = nodes.found(node, name, stat)
+        const found = nodes.found(node, name, stat, moment)
         told.push(found.id)
         const attributesMs = cache.attributesMs(found, keptMs)
         writeEntry(room, at, { nodeId: found.id, keptMs, attributesMs }, stat)

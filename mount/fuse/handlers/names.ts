@@ -83,13 +83,13 @@ function makeHandlers(context: HandlerContext): Names<'mkdir' | 'mknod' | 'symli
   return {
     mkdir(request) {
       const mode = request.u32(0) & 0o7777
-      const owner = ownerOf(request)
+      const owner = ownerOf(request, request.u32(4))
       make('mkdir', request, request.text(8), (path) => fs.mkdir(path, mode, owner))
     },
     mknod(request) {
       const mode = request.u32(0)
       const device = request.u32(4)
-      const owner = ownerOf(request)
+      const owner = ownerOf(request, request.u32(8))
       const type = mode & constants.S_IFMT
       make('mknod', request, request.text(16), (path) =>
         type === constants.S_IFREG || type === 0
@@ -98,7 +98,7 @@ function makeHandlers(context: HandlerContext): Names<'mkdir' | 'mknod' | 'symli
       )
     },
     symlink(request) {
-      const owner = ownerOf(request)
+      const owner = ownerOf(request, 0)
       const name = request.text(0)
       const target = request.nextText()
       make('symlink', request, name, (path) => fs.symlink(target, path, owner))
@@ -124,9 +124,9 @@ function makeHandlers(context: HandlerContext): Names<'mkdir' | 'mknod' | 'symli
   }
 }
 
-/** Whose program asks owns what it makes. */
-export function ownerOf({ uid, gid }: KernelRequest): Owner {
-  return { uid, gid }
+/** Whose program asks owns what it makes. Bits that the kernel took from the mode already do no harm. */
+export function ownerOf({ uid, gid }: KernelRequest, umask: number): Owner {
+  return { uid, gid, umask: umask & 0o777 }
 }
 
 /** mknod(2) of a regular file. */

@@ -78,7 +78,7 @@ function newFileOf(request: KernelRequest): NewFile {
   return {
     flags: (request.u32(0) & CREATE_FLAGS) | O_CREAT,
     mode: request.u32(4) & 0o7777,
-    owner: ownerOf(request),
+    owner: ownerOf(request, request.u32(8)),
   }
 }
 
@@ -143,6 +143,7 @@ function createAnswer(
 ): Answer<Created> {
   const { nodes, replies, cache } = context
   const { soleUse } = cache
+  const moment = nodes.now
   return (code, created) => {
     nodes.touch(parent)
     if (created === undefined) {
@@ -151,7 +152,7 @@ function createAnswer(
     }
     const { handle, stat } = created
     const keptMs = cache.keptMs(soleUse)
-    const node = nodes.found(parent, name, stat)
+    const node = nodes.found(parent, name, stat, moment)
     nodes.opened(node, handle, true)
     nodes.touch(node)
     const entry = { nodeId: node.id, keptMs, attributesMs: cache.attributesMs(node, keptMs) }

@@ -20,8 +20,8 @@ export function hasPrivileges({ mode }: Node): boolean {
   return (mode & constants.S_IFMT) === constants.S_IFREG && withoutPrivileges(mode) !== mode
 }
 
+/** The rest of the mode stays what it is, whoever changed it since we were told. */
 export async function dropPrivileges(fs: FileSystem, node: Node, target: Target): Promise<void> {
-  const mode = withoutPrivileges(node.mode)
-  await fs.chmod(target, mode & 0o7777)
-  node.mode = mode
+  await fs.chmod(target, withoutPrivileges)
+  node.mode = withoutPrivileges(node.mode)
 }

@@ -30,6 +30,7 @@ const stat: Stat = {
   atime: 2n ** 32n * SECOND + 1n,
   mtime: -1n,
   ctime: -5n * SECOND,
+  hasXattrs: false,
 }
 
 /** Memory that holds older things. */

@@ -12,10 +12,12 @@ import { present } from '../../../support/present.ts'
 const ROOT_INODE = 900
 const { S_IFDIR, S_IFREG } = constants
 
-function stat(inode: number, type = S_IFREG): Stat {
+function stat(inode: number, type = S_IFREG, hasXattrs = false): Stat {
   const times = { atime: 0n, mtime: 0n, ctime: 0n }
   const owner = { uid: 0, gid: 0 }
-  return { inode, mode: type | 0o644, nlink: 1, ...owner, rdev: 0, size: 0, blocks: 0, ...times }
+  const sizes = { size: 0, blocks: 0 }
+  const kind = { mode: type | 0o644, rdev: 0, hasXattrs }
+  return { inode, nlink: 1, ...kind, ...owner, ...sizes, ...times }
 }
 
 function table(): { nodes: NodeTable; root: Node } {
@@ -30,17 +32,37 @@ t.test('the root has the number that the kernel gave it, and is never forgotten'
   t.equal(nodes.ofInode(ROOT_INODE), root)
   nodes.forget(1, 1)
   t.equal(nodes.get(1), root)
-  const other = nodes.found(root, 'a', stat(1))
+  const other = nodes.found(root, 'a', stat(1), 0)
   t.not(other, root, 'an inode of ours with that number')
   t.equal(other.id, ROOT_INODE)
   t.equal(nodes.ofInode(1), other)
 })
 
+t.test('an inode is plain as it was told last, until it is changed here', async (t) => {
+  const { nodes, root } = table()
+  t.notOk(nodes.isPlain(root), 'nothing was told yet')
+  const node = nodes.found(root, 'a', stat(2), nodes.now)
+  t.ok(nodes.isPlain(node))
+  nodes.told(node, stat(2, S_IFREG, true), nodes.now)
+  t.notOk(nodes.isPlain(node), 'it has extended attributes')
+  nodes.told(node, stat(2), nodes.now)
+  const before = nodes.now
+  nodes.touch(node)
+  t.notOk(nodes.isPlain(node), 'a change is under way')
+  nodes.told(node, stat(2), before)
+  t.notOk(nodes.isPlain(node), 'what was read before the change')
+  nodes.told(node, stat(2), nodes.now)
+  t.ok(nodes.isPlain(node))
+  nodes.touch(node)
+  nodes.forget(2, 1)
+  t.notOk(nodes.isPlain(nodes.found(root, 'a', stat(2), before)), 'changed and forgotten since')
+})
+
 t.test('a moved directory takes along what is below', async (t) => {
   const { nodes, root } = table()
-  const a = nodes.found(root, 'a', stat(2, S_IFDIR))
-  const b = nodes.found(root, 'b', stat(3, S_IFDIR))
-  const file = nodes.found(a, 'f', stat(4))
+  const a = nodes.found(root, 'a', stat(2, S_IFDIR), 0)
+  const b = nodes.found(root, 'b', stat(3, S_IFDIR), 0)
+  const file = nodes.found(a, 'f', stat(4), 0)
   nodes.renamed({ parent: root, name: 'a' }, { parent: b, name: 'c' })
   t.equal(file.path, '/b/c/f')
   t.equal(a.childPath('g'), '/b/c/g')
@@ -48,8 +70,8 @@ t.test('a moved directory takes along what is below', async (t) => {
 
 t.test('what a rename replaces has no name any more', async (t) => {
   const { nodes, root } = table()
-  const one = nodes.found(root, 'one', stat(2))
-  const two = nodes.found(root, 'two', stat(3))
+  const one = nodes.found(root, 'one', stat(2), 0)
+  const two = nodes.found(root, 'two', stat(3), 0)
   nodes.renamed({ parent: root, name: 'one' }, { parent: root, name: 'two' })
   t.equal(one.path, '/two')
   t.equal(two.path, undefined)
@@ -60,10 +82,10 @@ t.test('what a rename replaces has no name any more', async (t) => {
 
 t.test('of several names the one found last leads to an inode', async (t) => {
   const { nodes, root } = table()
-  const node = nodes.found(root, 'a', stat(2))
-  nodes.found(root, 'b', stat(2))
+  const node = nodes.found(root, 'a', stat(2), 0)
+  nodes.found(root, 'b', stat(2), 0)
   t.equal(node.path, '/b')
-  nodes.found(root, 'a', stat(2))
+  nodes.found(root, 'a', stat(2), 0)
   t.equal(node.path, '/a')
   nodes.removed(root, 'a')
   t.equal(node.path, '/b')
@@ -73,24 +95,24 @@ t.test('of several names the one found last leads to an inode', async (t) => {
 
 t.test('a name that stands for another inode by now leads to that', async (t) => {
   const { nodes, root } = table()
-  const before = nodes.found(root, 'a', stat(2))
-  const now = nodes.found(root, 'a', stat(3))
+  const before = nodes.found(root, 'a', stat(2), 0)
+  const now = nodes.found(root, 'a', stat(3), 0)
   t.equal(before.path, undefined)
   t.equal(now.path, '/a')
 })
 
 t.test('names learnt at different times that lead in a circle are no path', async (t) => {
   const { nodes, root } = table()
-  const a = nodes.found(root, 'a', stat(2, S_IFDIR))
-  const b = nodes.found(a, 'b', stat(3, S_IFDIR))
-  nodes.found(b, 'a', stat(2, S_IFDIR))
+  const a = nodes.found(root, 'a', stat(2, S_IFDIR), 0)
+  const b = nodes.found(a, 'b', stat(3, S_IFDIR), 0)
+  nodes.found(b, 'a', stat(2, S_IFDIR), 0)
   t.equal(a.path, undefined)
   t.equal(b.childPath('c'), undefined)
 })
 
 t.test('a node lives as long as it is open, and is written while a handle can', async (t) => {
   const { nodes, root } = table()
-  const node = nodes.found(root, 'a', stat(2))
+  const node = nodes.found(root, 'a', stat(2), 0)
   nodes.opened(node, 10, true)
   nodes.opened(node, 11, false)
   t.equal(node.handle, 11)
@@ -106,7 +128,7 @@ t.test('a node lives as long as it is open, and is written while a handle can', 
 
 t.test('what was read before a change is not told as if it held', async (t) => {
   const { nodes, root } = table()
-  const node = nodes.found(root, 'a', stat(2))
+  const node = nodes.found(root, 'a', stat(2), 0)
   nodes.touch(node)
   const moment = nodes.now
   t.ok(nodes.unchangedSince(moment, 2))
@@ -198,7 +220,7 @@ function apply(nodes: NodeTable, model: Model, next: Step): void {
   switch (next.kind) {
     case 'found':
       if (!model.isKnown(next.parent) || next.inode <= next.parent) return
-      nodes.found(node(next.parent), next.name, stat(next.inode, typeOf(next.inode)))
+      nodes.found(node(next.parent), next.name, stat(next.inode, typeOf(next.inode)), 0)
       model.remove(next)
       model.names.push(next)
       model.lookups.set(next.inode, (model.lookups.get(next.inode) ?? 0) + 1)

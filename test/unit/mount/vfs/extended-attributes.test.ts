@@ -178,7 +178,7 @@ t.test('modes of setting, and names that are not kept', async (t) => {
   await t.rejects(set('user.a', 'create'), { code: 'exists' })
   await t.rejects(set('user.b', 'replace'), { code: 'noAttribute' })
   await t.rejects(client.remove(server.found, 'user.b', 'f'), { code: 'noAttribute' })
-  for (const name of ['security.capability', 'system.posix_acl_access', 'user.', 'other']) {
+  for (const name of ['security.capability', 'system.posix_acl', 'user.', 'other']) {
     await t.rejects(set(name, 'either'), { code: 'notSupported' }, name)
     await t.rejects(client.get(server.found, name, 'f'), { code: 'notSupported' }, name)
   }
