@@ -54,6 +54,7 @@ export const OPCODE = {
   destroy: 38,
   batchForget: 42,
   readdirplus: 44,
+  lseek: 46,
 } as const
 
 export type OperationName = keyof typeof OPCODE
@@ -126,3 +127,6 @@ export const PAGE_BYTES = 4_096
 export const BACKGROUND_MAX = 32
 /** What programs are told to read and write at once, bytes. */
 export const PREFERRED_BYTES = 131_072
+
+/** Kinds of lseek(2) that come to us; the kernel knows the others by itself. */
+export const SEEK = { data: 3, hole: 4 } as const

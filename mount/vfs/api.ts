@@ -83,6 +83,10 @@ export interface FileSystem {
   create(path: string, mode: number, flags: number, owner: Owner): Promise<Handle>
   /** Fills `into` from `position` as far as the file goes; bytes read, fewer only at its end. */
   read(handle: Handle, into: Uint8Array, position: number): number | Promise<number>
+  /** The first byte of data at `position` or behind it; undefined when only a hole is left. */
+  seekData(handle: Handle, position: number): Promise<number | undefined>
+  /** The same for a hole; the end of the file is one. Undefined when `position` is not in the file. */
+  seekHole(handle: Handle, position: number): Promise<number | undefined>
   /** Takes all of `bytes` (copied or sealed before it resolves). With O_APPEND, `position` is ignored. */
   write(handle: Handle, bytes: Uint8Array, position: number): number | Promise<number>
   truncateHandle(handle: Handle, size: number): Promise<void>

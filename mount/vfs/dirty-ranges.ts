@@ -100,6 +100,12 @@ export class DirtyRanges {
     return found
   }
 
+  /** The first segment that has bytes at `position` or behind it. */
+  from(position: number): ByteRange | undefined {
+    const segment = this.#segments[this.#indexAt(position)]
+    return segment && { from: segment.offset, to: segment.offset + segment.length }
+  }
+
   /** Whether any byte of [position, position + length) is dirty. */
   touches(position: number, length: number): boolean {
     const segment = this.#segments[this.#indexAt(position)]

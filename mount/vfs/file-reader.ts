@@ -12,6 +12,7 @@ import { BLOCKS_PER_REQUEST_MAX } from './block-fetcher.ts'
 import type { LocatedChunk } from './chunk-locations.ts'
 import { copyPiece, type Piece } from './block-cache.ts'
 import { eachPiece, fetchPieces } from './extent-reader.ts'
+import { loadWindows, windowsIn } from './load-windows.ts'
 import type { ReadAhead } from './read-ahead.ts'
 import { AROUND_BYTES, ReadAround } from './read-around.ts'
 import type { SharedFile } from './shared-file.ts'
@@ -57,7 +58,7 @@ export class FileReader {
   /** Starts fetching all of a small file; resolves when it is known where it is. */
   async readAhead(): Promise<void> {
     const { size } = this.#file
-    await this.#loadWindows(0, size)
+    await loadWindows(this.#file, 0, size)
     this.#fetchAhead(0, size)
   }
 
@@ -69,7 +70,7 @@ export class FileReader {
   ): Promise<number> {
     let failures = 0
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      await this.#loadWindows(position, length)
+      await loadWindows(this.#file, position, length)
       const missing = this.#fill(into, position, length)
       if (missing === undefined) continue
       if (missing.length === 0) return length
@@ -181,20 +182,6 @@ export class FileReader {
     return locations.get(chunk)
   }
 
-  async #loadWindows(position: number, length: number): Promise<void> {
-    const { committed, context, path } = this.#file
-    try {
-      for (const window of windowsIn(position, length)) {
-        if (this.#file.visibleExtents(window) === undefined) await committed.load(window)
-      }
-    } catch (error) {
-      if (error instanceof DfsError && error.code === 'notAuthentic') {
-        context.verifier.refused(path, error)
-      }
-      throw error
-    }
-  }
-
   async #reloadWindows(position: number, length: number): Promise<void> {
     for (const window of windowsIn(position, length)) {
       if (!this.#file.changes.hidesBase(window)) await this.#file.committed.reload(window)
@@ -265,15 +252,6 @@ export class FileReader {
     const code = error.errno === 'EIO' ? error.code : 'chunkMissing'
     return new DfsError(code, `${path} (inode ${id}): ${error.message}`, { cause: error })
   }
-}
-
-function windowsIn(position: number, length: number): number[] {
-  const windows: number[] = []
-  const last = Math.floor((position + length - 1) / WINDOW_BYTES)
-  for (let window = Math.floor(position / WINDOW_BYTES); window <= last; window++) {
-    windows.push(window)
-  }
-  return windows
 }
 
 /** Whether the extents leave no hole in [from, to). */

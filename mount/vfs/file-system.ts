@@ -25,6 +25,7 @@ import type { AttributeChange } from './attribute-changes.ts'
 import { saveAll, settleNames } from './closing.ts'
 import { Compactor } from './compaction.ts'
 import type { Context } from './context.ts'
+import { seekData, seekHole } from './data-ranges.ts'
 import { DentryCache } from './dentry-cache.ts'
 import { DeferredNames } from './deferred-names.ts'
 import { DirectoryOperations, isBelow } from './directory-operations.ts'
@@ -183,6 +184,16 @@ class SealedFileSystem implements FileSystem {
     const open = this.#files.get(handle)
     if (!open.readable) throw new DfsError('badHandle', `handle ${handle} is not open for reading`)
     return open.reader.read(into, position, open.ahead)
+  }
+
+  async seekData(handle: Handle, position: number): Promise<number | undefined> {
+    this.#context.freshness.requireTree()
+    return seekData(this.#files.get(handle).file, position)
+  }
+
+  async seekHole(handle: Handle, position: number): Promise<number | undefined> {
+    this.#context.freshness.requireTree()
+    return seekHole(this.#files.get(handle).file, position)
   }
 
   write(handle: Handle, bytes: Uint8Array, position: number): number | Promise<number> {

@@ -2,10 +2,9 @@
  * What the kernel's side of a mount costs by itself: a file system that does nothing, behind our
  * handlers. Nothing above it can be faster. Run with `npm run bench -- fuse`.
  *
- * Yardsticks, measured with fuse-native's own class on a quiet machine of 2 cores: reads 390 to
- * 730 MB/s, writes 41 MB/s (its requests of 4 KiB) or 600 to 800 MB/s (128 KiB), 8,300 stats/s
- * without attribute caching. CPU is that of the serving process: compare it when others use the
- * machine.
+ * Yardsticks, measured with libfuse's loop and fuse-native's class on a quiet machine of 2 cores: reads 390 to
+ * 730 MB/s, writes 41 MB/s (requests of 4 KiB) or 600 to 800 MB/s (128 KiB), 8,300 stats/s without attribute
+ * caching. CPU is that of the serving process: compare it when others use the machine.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmdirSync } from 'node:fs'

@@ -63,6 +63,32 @@ os.unlink('l/f0'); tell('one name less', lambda: os.stat('other').st_nlink)
 tell('links to links', lambda: os.link('link', 'link2', follow_symlinks=False) or os.readlink('link2'))
 `
 
+/** On pages, which is as exact as local disks are. */
+const HOLES = `
+def parts(fd):
+    found, at = [], 0
+    try:
+        while True:
+            start = os.lseek(fd, at, os.SEEK_DATA); at = os.lseek(fd, start, os.SEEK_HOLE); found.append((start, at))
+    except OSError as e: return found, errno.errorcode[e.errno]
+P = 4096
+fd = os.open('holes', os.O_RDWR | os.O_CREAT)
+tell('empty', lambda: parts(fd)); tell('its hole', lambda: os.lseek(fd, 0, os.SEEK_HOLE))
+os.ftruncate(fd, 100 * P); tell('only a hole', lambda: parts(fd)); tell('at once', lambda: os.lseek(fd, 5, os.SEEK_HOLE))
+for at in (0, 3, 4, 7, 90): os.pwrite(fd, b'x' * P, at * P)
+tell('unsaved', lambda: parts(fd)); os.fsync(fd); tell('saved', lambda: parts(fd))
+tell('behind the end', lambda: os.lseek(fd, 100 * P, os.SEEK_HOLE)); tell('before the beginning', lambda: os.lseek(fd, -1, os.SEEK_DATA))
+os.pwrite(fd, b'y' * P, 5 * P); tell('both', lambda: parts(fd))
+os.ftruncate(fd, 8 * P); os.ftruncate(fd, 50 * P); tell('cut and grown', lambda: parts(fd))
+os.fsync(fd); tell('and saved', lambda: parts(fd))
+far = 70 << 30
+os.pwrite(fd, b'z' * P, far); tell('far away', lambda: parts(fd)); os.fsync(fd); tell('saved', lambda: parts(fd))
+os.pwrite(fd, b'w' * (1 << 20), (64 << 20) - P); os.fsync(fd); tell('over two windows', lambda: parts(fd))
+tell('cp finds the holes', lambda: os.system('cp --sparse=auto holes copy') or parts(os.open('copy', os.O_RDONLY)))
+tell('tar finds them', lambda: os.system('tar -Scf t.tar holes') or os.stat('t.tar').st_size < 3000000)
+os.close(fd); fd = os.open('holes', os.O_RDONLY); tell('opened again', lambda: parts(fd))
+`
+
 const FILES = `
 fd = os.open('f', os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
 os.write(fd, b'0123456789')
@@ -187,6 +213,7 @@ t.test('operations do what they do on a local disk', { skip }, async (t) => {
   await t.test('open files, maps, holes, names, times', async (t) =>
     sameOnBoth(t, at('files'), FILES, 48),
   )
+  await t.test('holes', async (t) => sameOnBoth(t, at('holes'), HOLES, 17))
   await t.test(`a directory of ${entries} entries`, async (t) =>
     sameOnBoth(t, at('long'), `COUNT = ${entries}\n${MANY}`, 4),
   )
@@ -200,6 +227,7 @@ tell('read', lambda: os.pread(fd, 10, (16 << 40) - 3))
 tell('one more', lambda: os.ftruncate(fd, (16 << 40) + 1))
 tell('size', lambda: os.stat('largest').st_size == 16 << 40)
 tell('blocks', lambda: os.stat('largest').st_blocks < 400)
+tell('data', lambda: os.lseek(fd, 0, os.SEEK_DATA) == (16 << 40) - 3)
 `
     t.same(python(cluster.mount, script), [
       'the last bytes -> 3',
@@ -207,6 +235,7 @@ tell('blocks', lambda: os.stat('largest').st_blocks < 400)
       'one more -> EFBIG',
       'size -> True',
       'blocks -> True',
+      'data -> True',
     ])
   })
 

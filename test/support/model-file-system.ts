@@ -131,6 +131,25 @@ export class ModelFileSystem implements FileSystem {
     return this.#read(handle, into, position)
   }
 
+  async seekData(handle: Handle, position: number): Promise<number | undefined> {
+    await this.#enter('seekData', String(handle))
+    const { blocks, size } = this.#file(handle).node
+    const starts = [...blocks.keys()].map((block) => Math.max(position, block * blockBytes))
+    const ahead = starts.filter((at) => blocks.has(Math.floor(at / blockBytes)) && at < size)
+    return ahead.length === 0 ? undefined : Math.min(...ahead)
+  }
+
+  async seekHole(handle: Handle, position: number): Promise<number | undefined> {
+    await this.#enter('seekHole', String(handle))
+    const { blocks, size } = this.#file(handle).node
+    if (position >= size) return undefined
+    let at = position
+    while (at < size && blocks.has(Math.floor(at / blockBytes))) {
+      at = (Math.floor(at / blockBytes) + 1) * blockBytes
+    }
+    return Math.min(at, size)
+  }
+
   write(handle: Handle, bytes: Uint8Array, position: number): number | Promise<number> {
     if (this.writeSizes.length >= pageEntries) this.writeSizes.shift()
     this.writeSizes.push(bytes.length)

@@ -1,5 +1,5 @@
 /**
- * Handlers for the content of open files: read, write, flush, fsync.
+ * Handlers for the content of open files: read, write, lseek, flush, fsync.
  *
  * They go by handle: the file may have any name by now, or none.
  */
@@ -7,6 +7,7 @@ import { constants } from 'node:os'
 import type { Node } from '../node-table.ts'
 import {
   REPLY_HEADER_BYTES,
+  SEEK,
   TRANSFER_BYTES,
   WRITE_HEADER_BYTES,
   WRITE_KILL_PRIVILEGES,
@@ -14,12 +15,17 @@ import {
 import { perform, type Handler, type HandlerContext } from './context.ts'
 import { dropPrivileges, hasPrivileges } from './privileges.ts'
 
-const { EINVAL } = constants.errno
+const { EINVAL, ENXIO } = constants.errno
 
 export function fileHandlers(
   context: HandlerContext,
-): Record<'read' | 'write' | 'flush' | 'fsync', Handler> {
-  return { read: readHandler(context), write: writeHandler(context), ...syncHandlers(context) }
+): Record<'read' | 'write' | 'lseek' | 'flush' | 'fsync', Handler> {
+  return {
+    read: readHandler(context),
+    write: writeHandler(context),
+    lseek: seekHandler(context),
+    ...syncHandlers(context),
+  }
 }
 
 /** The path of each byte that is read: no promise and no closure where the file system has it at hand. */
@@ -95,6 +101,25 @@ function writeHandler(context: HandlerContext): Handler {
       else replies.count(unique, count)
     })
     outcome.then(back, back)
+  }
+}
+
+function seekHandler({ fs, nodes, replies, requests }: HandlerContext): Handler {
+  return (request) => {
+    const { unique, nodeId } = request
+    const handle = request.u64(0)
+    const position = request.u64(8)
+    const whence = request.u32(16)
+    if (whence !== SEEK.data && whence !== SEEK.hole) {
+      replies.code(unique, -EINVAL)
+      return
+    }
+    const work = (): Promise<number | undefined> =>
+      whence === SEEK.data ? fs.seekData(handle, position) : fs.seekHole(handle, position)
+    requests.run('lseek', subjectOf(nodes.get(nodeId), nodeId), work, (code, found) => {
+      if (code < 0 || found === undefined) replies.code(unique, code < 0 ? code : -ENXIO)
+      else replies.count(unique, found)
+    })
   }
 }
 
