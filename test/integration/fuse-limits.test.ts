@@ -40,6 +40,8 @@ tell('flock', lambda: fcntl.flock(fd, fcntl.LOCK_EX))
 second = os.open('moved', os.O_RDWR)
 tell('flock of another', lambda: fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB))
 tell('lockf', lambda: fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB))
+os.mkdir('going'); here = os.open('going', os.O_RDONLY); os.rmdir('going')
+tell('a directory that is gone', lambda: os.fstat(here)); tell('its entries', lambda: os.listdir(here)); tell('into it', lambda: os.open('f', os.O_CREAT | os.O_WRONLY, dir_fd=here))
 `
 
 const NOT_PASSED_SAYS = [
@@ -62,6 +64,9 @@ const NOT_PASSED_SAYS = [
   'flock -> None',
   'flock of another -> EAGAIN',
   'lockf -> None',
+  'a directory that is gone -> ENOENT',
+  'its entries -> ENOENT',
+  'into it -> ENOENT',
 ]
 
 const LESS = `

@@ -134,7 +134,17 @@ for path, bits in ('closed', 0o700), ('readable', 0o744), ('open', 0o755), ('box
 write('box/mine'); os.chown('box/mine', 65534, 65534); os.chmod('box/mine', 0o644)
 write('sticky/mine'); os.chown('sticky/mine', 65534, 65534)
 os.chown('groups', 0, 1234)
+IDS = {'id-write': 0o6777, 'id-truncate': 0o6777, 'id-open': 0o6777, 'id-append': 0o4766, 'id-map': 0o6777, 'id-group': 0o2757, 'id-root': 0o6777}
+for path, bits in IDS.items(): write(path, 'x' * 10); os.chmod(path, bits)
+def mapped(path):
+    with mmap.mmap(os.open(path, os.O_RDWR), 10) as m: m[0:1] = b'y'; m.flush()
+CHANGES = {
+    'id-write': lambda: os.pwrite(os.open('id-write', os.O_RDWR), b'y', 0), 'id-truncate': lambda: os.truncate('id-truncate', 3),
+    'id-open': lambda: opened('id-open', os.O_WRONLY | os.O_TRUNC), 'id-append': lambda: os.write(os.open('id-append', os.O_WRONLY | os.O_APPEND), b'y'),
+    'id-map': lambda: mapped('id-map'), 'id-group': lambda: os.pwrite(os.open('id-group', os.O_RDWR), b'y', 0),
+}
 def calls():
+    for path, change in CHANGES.items(): tell('set-id ' + path, change); tell('then', lambda: mode(path))
     for path in 'private', 'public', 'writable', 'runs', 'closed/file', 'readable/file', 'open/file':
         tell('read ' + path, lambda: read(path))
         tell('write ' + path, lambda: opened(path, os.O_WRONLY))
@@ -185,6 +195,9 @@ def owned(path):
     s = os.lstat(path)
     return (s.st_uid, s.st_gid, oct(s.st_mode))
 as_nobody(calls)
+for path in CHANGES: tell('still ' + path, lambda: mode(path))
+tell('root writes', lambda: os.pwrite(os.open('id-root', os.O_RDWR), b'y', 0)); tell('and keeps them', lambda: mode('id-root'))
+tell('root gives away', lambda: os.chown('id-root', 1, 1)); tell('and not then', lambda: mode('id-root'))
 tell('root above it', lambda: os.mkdir('groups/of-root') or owned('groups/of-root'))
 tell('root in it', lambda: write('groups/of-root/file') or owned('groups/of-root/file'))
 `
@@ -201,7 +214,7 @@ t.test('refusals have the errno of a local disk', { skip }, async (t) => {
   await t.test('what belongs to others', { skip: notRoot }, async (t) => {
     const { local: here } = at('others')
     const everybody = mountAgain(t, cluster, '--allow-other')
-    sameOnBoth(t, { local: here, mount: join(everybody, 'others') }, OTHERS, 160)
+    sameOnBoth(t, { local: here, mount: join(everybody, 'others') }, OTHERS, 180)
   })
 
   await t.test('a read-only mount refuses every change, and reads', async (t) => {
