@@ -27,5 +27,6 @@ export interface ConnectionOptions {
   readonly keepAliveMs: number
   readonly expectedName?: string | undefined
   readonly onEstablished: (connection: QuicConnection) => void
-  readonly onOver: (connection: QuicConnection) => void
+  /** `farewell`, of a client that closed: the datagram that said so, for when it got lost. */
+  readonly onOver: (connection: QuicConnection, farewell: Buffer | undefined) => void
 }

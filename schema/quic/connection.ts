@@ -174,11 +174,26 @@ export class QuicConnection implements Connection, Served {
     } catch {
       // Already closing, for a reason that stands.
     }
-    this.#transmit()
-    this.#endpoint.settleBurst()
+    const farewell = this.#sendClose()
     const text = code === 0 ? 'this side closed it' : reason
     const error = new DfsError('connectionLost', `no connection with ${this.#peerText()}: ${text}`)
-    this.#end(error, code === 0 ? undefined : error)
+    this.#end(error, code === 0 ? undefined : error, farewell)
+  }
+
+  /** Sends what quiche has left to say; returns it where it may have to be said again. */
+  #sendClose(): Buffer | undefined {
+    const endpoint = this.#endpoint
+    if (!this.#established || this.#options.role === 'server') {
+      this.#transmit()
+      return undefined
+    }
+    const buffer = endpoint.borrow(quicLimits.datagramBytesMin)
+    const out = this.#datagrams.next(buffer)
+    if (out === null) return undefined
+    const [bytes, { to }] = out
+    endpoint.send(bytes, to)
+    endpoint.settleBurst()
+    return Buffer.from(buffer.subarray(0, bytes))
   }
 
   receive(datagram: Buffer, from: HostPort): void {
@@ -373,13 +388,13 @@ export class QuicConnection implements Connection, Served {
     )
   }
 
-  #end(error: DfsError, reason: DfsError | undefined = error): void {
+  #end(error: DfsError, reason: DfsError | undefined = error, farewell?: Buffer): void {
     if (this.#over) return
     this.#over = true
     this.#timer.stop()
     for (const id of this.#options.ids) this.#endpoint.unregister(id)
     this.session.fail(error)
-    this.#options.onOver(this)
+    this.#options.onOver(this, farewell)
     this.#endResolve(reason)
   }
 

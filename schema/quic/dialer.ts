@@ -13,6 +13,7 @@ import type { Peer, PeerOptions, TransportSettings } from './api.ts'
 import { createConfig } from './config.ts'
 import { QuicConnection } from './connection.ts'
 import { Endpoint } from './endpoint.ts'
+import { sayFarewell } from './farewell.ts'
 import { quicLimits } from './limits.ts'
 import { QuicPeer } from './peer.ts'
 import { Settings } from './settings.ts'
@@ -174,7 +175,10 @@ export class Dialer {
       sizeKnown: this.#settings.sizeKnown(remote.host),
       expectedName: options.serverName,
       onEstablished,
-      onOver: () => endpoint.close(),
+      onOver: (_, farewell) => {
+        if (farewell === undefined) endpoint.close()
+        else sayFarewell(endpoint, farewell, remote)
+      },
     })
   }
 }

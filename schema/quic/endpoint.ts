@@ -112,6 +112,11 @@ export class Endpoint {
     this.#refused = refused
   }
 
+  /** The process may end while the socket is open. */
+  letProcessEnd(): void {
+    this.#socket.unref()
+  }
+
   register(id: Uint8Array, served: Served): void {
     this.#byId.set(keyOf(id), served)
   }

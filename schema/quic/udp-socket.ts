@@ -163,6 +163,11 @@ export class UdpSocket {
     if (!this.#closed) this.#watch?.writable(wanted)
   }
 
+  /** The process may end while the socket is open. */
+  unref(): void {
+    this.#watch?.unref()
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true

@@ -64,6 +64,8 @@ export interface Watch {
   readable(wanted: boolean): void
   /** Also calls back when it can be written to. */
   writable(wanted: boolean): void
+  /** The process may end while it is watched. */
+  unref(): void
   close(): void
 }
 
@@ -92,6 +94,9 @@ export function watch(descriptor: number, ready: () => void): Watch {
     },
     writable(now) {
       want('writable', now)
+    },
+    unref() {
+      handle.unref()
     },
     close() {
       handle.close()

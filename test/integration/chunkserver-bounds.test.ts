@@ -63,7 +63,7 @@ t.test('readers that read nothing cost a window, and nobody else anything', asyn
   const start = performance.now()
   const got = await test.read(peer, 1, { firstBlock: 999 })
   t.equal(got.bytes.length, BLOCK)
-  t.ok(performance.now() - start < 2_000, `another reads in ${performance.now() - start} ms`)
+  t.ok(performance.now() - start < 5_000, `another reads in ${performance.now() - start} ms`)
   t.ok(peakBytes(server) < RSS_BYTES_MAX, `${Math.round(peakBytes(server) / MIB)} MiB at most`)
   await stalling.close()
   t.ok(await until(() => test.lastHeartbeat(1)?.load === 0), 'all forgotten when it leaves')

@@ -176,7 +176,7 @@ t.test('a hanging file system is ETIMEDOUT at the deadline', { skip }, async (t)
     operation === 'create' ? new Promise((resolve) => (answerLate = resolve)) : undefined
   const started = performance.now()
   await t.rejects(writeFile(join(directory, 'file'), 'x'), { code: 'ETIMEDOUT' })
-  t.ok(performance.now() - started < 2_000)
+  t.ok(performance.now() - started < 5_000)
   t.match(log.lines, [{ level: 'error', fields: { operation: 'create', subject: '/file' } }])
   answerLate()
   await pause(50)

@@ -2,15 +2,14 @@
  * Peers that mean harm: what they send gets a typed error or silence, is counted, and costs nobody
  * else anything. Repeat a failure with SEED=<printed seed>.
  */
-import { createSocket, type Socket } from 'node:dgram'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import quiche from '@matrixai/quic/native/quiche.js'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { createConfig } from '../../schema/quic/config.ts'
 import { Settings } from '../../schema/quic/settings.ts'
 import type { QuicConnection } from '../../schema/quic/connection.ts'
-import type { Listener, Peer } from '../../schema/quic/api.ts'
+import type { Peer } from '../../schema/quic/api.ts'
 import { encodeFrame, FRAME_HEADER_BYTES, parseFrameHeader } from '../../schema/rpc/frame.ts'
 import { MethodTable } from '../../schema/rpc/method-table.ts'
 import { NOTHING, STOPPED, type StreamPort } from '../../schema/rpc/stream-port.ts'
@@ -27,6 +26,7 @@ import {
   upload,
 } from '../support/transport.ts'
 import { seeded } from '../support/seeded.ts'
+import { boundSocket, UdpProxy } from '../support/udp-proxy.ts'
 
 const patient = { timeout: 180_000 }
 const hello = Buffer.from('hello')
@@ -142,54 +142,11 @@ t.test(
   },
 )
 
-/** A proxy that keeps what passes from the client, and sends what it is told from its own port. */
-class Proxy {
-  readonly kept: Buffer[] = []
-  readonly #client: Socket
-  readonly #server: Socket
-  readonly #serverPort: number
-  #clientPort = 0
-
-  private constructor(client: Socket, server: Socket, serverPort: number) {
-    this.#client = client
-    this.#server = server
-    this.#serverPort = serverPort
-    client.on('message', (datagram, from) => {
-      this.#clientPort = from.port
-      if (this.kept.length < 200) this.kept.push(Buffer.from(datagram))
-      this.send(datagram)
-    })
-    server.on('message', (datagram) => client.send(datagram, this.#clientPort, '127.0.0.1'))
-  }
-
-  static async start(t: Test, listener: Listener): Promise<Proxy> {
-    const [client, server] = await Promise.all([boundSocket(t), boundSocket(t)])
-    return new Proxy(client, server, Number(listener.address.split(':')[1]))
-  }
-
-  get address(): string {
-    return `127.0.0.1:${this.#client.address().port}`
-  }
-
-  send(datagram: Buffer): void {
-    this.#server.send(datagram, this.#serverPort, '127.0.0.1')
-  }
-}
-
-async function boundSocket(t: Test): Promise<Socket> {
-  const socket = createSocket('udp4')
-  t.teardown(() => socket.close())
-  await new Promise<void>((resolve) => {
-    socket.bind(0, '127.0.0.1', resolve)
-  })
-  return socket
-}
-
 t.test(`${DATAGRAMS} mutated and replayed datagrams harm no connection`, patient, async (t) => {
   t.comment(`SEED=${seed}`)
   const random = seeded(seed)
   const { listener, another, peer } = await pair(t)
-  const proxy = await Proxy.start(t, listener)
+  const proxy = await UdpProxy.start(t, listener.address)
   const victim = another({ addresses: [proxy.address] })
   for (let n = 0; n < 50; n++) await victim.call(echo, Buffer.alloc(random(3_000)))
   const { connection } = victim

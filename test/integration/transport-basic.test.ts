@@ -203,7 +203,7 @@ t.test('deadlines end calls on both sides', async (t) => {
   const { peer } = await pair(t, { listen: { service } })
   const started = performance.now()
   await t.rejects(peer.call(stall, hello, { deadlineMs: 100 }), { code: 'deadlineExceeded' })
-  t.ok(performance.now() - started < 1_000, 'in time')
+  t.ok(performance.now() - started < 4_000, 'in time')
   t.ok(await until(() => aborted !== undefined))
 })
 

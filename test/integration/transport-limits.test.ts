@@ -168,7 +168,7 @@ t.test('a slow reader holds its sender at a window, and nobody else', patient, a
   t.ok(memory() - before < 16 * MIB, 'nothing piles up in our heap')
   const started = performance.now()
   for (let n = 0; n < 100; n++) await peer.call(echo, hello)
-  t.ok(performance.now() - started < 2_000, 'other requests pass')
+  t.ok(performance.now() - started < 10_000, 'other requests pass')
   const into = Buffer.allocUnsafe(PIECE_BYTES)
   for (let got = 0; got < quicLimits.streamWindowBytes + MIB;) got += await call.read(into)
   t.ok(written > stuckAt, 'and goes on when it reads')

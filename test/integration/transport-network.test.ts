@@ -230,7 +230,7 @@ t.test(
     server.kill('SIGSTOP')
     const started = performance.now()
     await t.rejects(client.ask('call', { deadlineMs: 500 }), { code: 'deadlineExceeded' })
-    t.ok(performance.now() - started < 1_500, 'in time')
+    t.ok(performance.now() - started < 4_000, 'in time')
     await pause(1_000)
     server.kill('SIGCONT')
     t.ok((await client.ask<number>('call')) < 5_000)

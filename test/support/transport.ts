@@ -180,10 +180,10 @@ export async function pair(
   return { certificates, listener, dialer, peer: another(more.peer), another }
 }
 
-/** Waits until `condition` holds, at most `ms`. */
+/** Waits until `condition` holds, at most `ms`: long enough for a machine that has much else to do. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
-  ms = 5_000,
+  ms = 20_000,
 ): Promise<boolean> {
   const end = performance.now() + ms
   while (!(await condition())) {

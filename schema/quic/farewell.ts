@@ -1,0 +1,71 @@
+/**
+ * The end of a client's connection. The datagram that says so may get lost like any other, and a server
+ * that does not hear it keeps what was under way until it misses the client, seconds later. So it is
+ * said again: a few times unasked, and to what the server still sends (RFC 9000, 10.2.1). Then the
+ * socket is closed. A process that ends meanwhile is not held up.
+ */
+import type { HostPort } from './address.ts'
+import type { Endpoint, Served } from './endpoint.ts'
+
+/** When it is said again unasked, ms after the time before; the last is when the socket is closed. */
+const PAUSES_MS = [25, 100, 400, 1_000]
+/** How often it is said again in answer to datagrams. */
+const ANSWERS_MAX = 16
+
+/** Takes the endpoint over and closes it in time; the datagram was sent once. */
+export function sayFarewell(endpoint: Endpoint, datagram: Buffer, to: HostPort): void {
+  new Farewell(endpoint, datagram, to).start()
+}
+
+class Farewell implements Served {
+  scheduled = false
+  readonly #endpoint: Endpoint
+  readonly #datagram: Buffer
+  readonly #to: HostPort
+  #answers = 0
+  #pauses = 0
+
+  constructor(endpoint: Endpoint, datagram: Buffer, to: HostPort) {
+    this.#endpoint = endpoint
+    this.#datagram = datagram
+    this.#to = to
+  }
+
+  start(): void {
+    const endpoint = this.#endpoint
+    endpoint.attach(this)
+    // Nobody is there any more who could miss us.
+    endpoint.onRefused(() => endpoint.close())
+    endpoint.letProcessEnd()
+    this.#pause()
+  }
+
+  receive(): void {
+    if (this.#answers >= ANSWERS_MAX) return
+    this.#answers++
+    this.#say()
+  }
+
+  turn(): boolean {
+    return false
+  }
+
+  #pause(): void {
+    setTimeout(this.#again, PAUSES_MS[this.#pauses++]).unref()
+  }
+
+  readonly #again = (): void => {
+    if (this.#pauses === PAUSES_MS.length) {
+      this.#endpoint.close()
+      return
+    }
+    this.#say()
+    this.#pause()
+  }
+
+  #say(): void {
+    const { length } = this.#datagram
+    // Refused for now is as good as lost; the next time may do.
+    this.#endpoint.sendNow(this.#datagram, length, this.#to)
+  }
+}
