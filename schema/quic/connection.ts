@@ -182,18 +182,11 @@ export class QuicConnection implements Connection, Served {
 
   /** Sends what quiche has left to say; returns it where it may have to be said again. */
   #sendClose(): Buffer | undefined {
-    const endpoint = this.#endpoint
-    if (!this.#established || this.#options.role === 'server') {
-      this.#transmit()
-      return undefined
+    if (this.#established && this.#options.role === 'client') {
+      return this.#datagrams.sendNext(this.#endpoint)
     }
-    const buffer = endpoint.borrow(quicLimits.datagramBytesMin)
-    const out = this.#datagrams.next(buffer)
-    if (out === null) return undefined
-    const [bytes, { to }] = out
-    endpoint.send(bytes, to)
-    endpoint.settleBurst()
-    return Buffer.from(buffer.subarray(0, bytes))
+    this.#transmit()
+    return undefined
   }
 
   receive(datagram: Buffer, from: HostPort): void {

@@ -12,9 +12,19 @@ const PAUSES_MS = [25, 100, 400, 1_000]
 /** How often it is said again in answer to datagrams. */
 const ANSWERS_MAX = 16
 
+const underWay = new Set<Farewell>()
+
 /** Takes the endpoint over and closes it in time; the datagram was sent once. */
 export function sayFarewell(endpoint: Endpoint, datagram: Buffer, to: HostPort): void {
-  new Farewell(endpoint, datagram, to).start()
+  if (underWay.size === 0) process.once('exit', endAll)
+  const farewell = new Farewell(endpoint, datagram, to)
+  underWay.add(farewell)
+  farewell.start()
+}
+
+/** koffi, which watches the sockets, cannot be called back any more while Node.js ends. */
+function endAll(): void {
+  for (const farewell of underWay) farewell.end()
 }
 
 class Farewell implements Served {
@@ -24,6 +34,7 @@ class Farewell implements Served {
   readonly #to: HostPort
   #answers = 0
   #pauses = 0
+  #timer: NodeJS.Timeout | undefined
 
   constructor(endpoint: Endpoint, datagram: Buffer, to: HostPort) {
     this.#endpoint = endpoint
@@ -35,7 +46,7 @@ class Farewell implements Served {
     const endpoint = this.#endpoint
     endpoint.attach(this)
     // Nobody is there any more who could miss us.
-    endpoint.onRefused(() => endpoint.close())
+    endpoint.onRefused(() => this.end())
     endpoint.letProcessEnd()
     this.#pause()
   }
@@ -50,13 +61,21 @@ class Farewell implements Served {
     return false
   }
 
+  end(): void {
+    if (!underWay.delete(this)) return
+    clearTimeout(this.#timer)
+    this.#endpoint.close()
+    if (underWay.size === 0) process.off('exit', endAll)
+  }
+
   #pause(): void {
-    setTimeout(this.#again, PAUSES_MS[this.#pauses++]).unref()
+    this.#timer = setTimeout(this.#again, PAUSES_MS[this.#pauses++])
+    this.#timer.unref()
   }
 
   readonly #again = (): void => {
     if (this.#pauses === PAUSES_MS.length) {
-      this.#endpoint.close()
+      this.end()
       return
     }
     this.#say()
@@ -64,8 +83,7 @@ class Farewell implements Served {
   }
 
   #say(): void {
-    const { length } = this.#datagram
     // Refused for now is as good as lost; the next time may do.
-    this.#endpoint.sendNow(this.#datagram, length, this.#to)
+    this.#endpoint.sendNow(this.#datagram, this.#datagram.length, this.#to)
   }
 }
