@@ -21,7 +21,11 @@ export function hasPrivileges({ mode }: Node): boolean {
 }
 
 /** The rest of the mode stays what it is, whoever changed it since we were told. */
-export async function dropPrivileges(fs: FileSystem, node: Node, target: Target): Promise<void> {
+export async function dropPrivileges(
+  fs: Pick<FileSystem, 'chmod'>,
+  node: Node,
+  target: Target,
+): Promise<void> {
   await fs.chmod(target, withoutPrivileges)
   node.mode = withoutPrivileges(node.mode)
 }
