@@ -22,7 +22,7 @@ import { isAnswer } from '../client/outcomes.ts'
 import type { InodeKey } from '../crypto/inode-key.ts'
 import type { FreshSession } from '../freshness/fresh-session.ts'
 import type { InodeVerifier } from './inode-verifier.ts'
-import type { LeasedTree } from './leased-tree.ts'
+import type { Asked, LeasedTree } from './leased-tree.ts'
 
 /** Milliseconds that a change waits for others to travel with. */
 const WAIT_MS = 5
@@ -46,6 +46,11 @@ export interface HeldBack {
   readonly failed?: (error: DfsError) => void
 }
 
+interface Waiting extends HeldBack {
+  /** An answer to it tells nothing of what was changed after this. */
+  readonly asked: Asked
+}
+
 interface Waiter {
   readonly count: number
   readonly resolve: () => void
@@ -61,7 +66,7 @@ interface Parts {
 
 export class NameJournal {
   readonly #parts: Parts
-  #waiting: HeldBack[] = []
+  #waiting: Waiting[] = []
   /** Changes appended, and those that ended, since the start. */
   #appended = 0
   #ended = 0
@@ -93,7 +98,7 @@ export class NameJournal {
   }
 
   append(held: HeldBack): void {
-    this.#waiting.push(held)
+    this.#waiting.push({ ...held, asked: this.#parts.leased.ask() })
     this.#appended++
     if (this.#running) return
     this.#running = true
@@ -149,21 +154,21 @@ export class NameJournal {
   }
 
   /** Sends changes that take effect together; does not fail. */
-  async #send(batch: readonly HeldBack[]): Promise<void> {
+  async #send(batch: readonly Waiting[]): Promise<void> {
     const { session, verifier, leased } = this.#parts
     const started = verifier.start()
-    const asked = leased.ask()
     try {
       // Somebody may have been about to open it when its name went.
       for (const { change } of batch) await this.#tellHold(lostBy(change))
       const { inodes } = await session.mutate(methods.changeNames, { changes: batch.map(wired) })
+      const asked = batch.at(-1)?.asked
       const after = new Map(inodes.map((inode) => [inode.inode, inode]))
       for (const { keys, path } of batch) {
         for (const [number, key] of keys) {
           const inode = after.get(number)
           if (inode === undefined) continue
           verifier.verify(inode, key, started, path)
-          leased.learnChanged(asked, inode)
+          if (asked !== undefined) leased.learnChanged(asked, inode)
         }
       }
       for (const { change, done } of batch) {

@@ -23,6 +23,8 @@ class Server {
   /** The removal of this inode is refused. */
   refuses = 0
   gone: DfsError | undefined
+  /** In the directory, before anything was removed. */
+  entries = 1_000
   #answers: (() => void)[] | undefined
 
   async mutate(_method: unknown, { changes }: Pick<ChangeNamesRequest, 'changes'>) {
@@ -33,7 +35,8 @@ class Server {
       throw new DfsError('versionConflict', 'refused')
     }
     for (const { unlink } of changes) this.seen.push(String(unlink?.inode))
-    return { inodes: [inodeWith(PARENT, sealedAttributes(key, { kind: 2 }))] }
+    const directory = inodeWith(PARENT, sealedAttributes(key, { kind: 2 }))
+    return { inodes: [{ ...directory, entryCount: this.entries - numbers(this).length }] }
   }
 
   async tellHolds(inode: number): Promise<void> {
@@ -93,6 +96,26 @@ t.test('what comes together travels together, in order', async (t) => {
   )
   t.ok(server.seen.includes('removed 1'), 'this device remembers that it was removed')
   t.ok(server.seen.indexOf('held 1') < server.seen.indexOf('1'), 'who has it open keeps it')
+})
+
+t.test('an answer to the first of many does not undo what is known of the others', async (t) => {
+  const { journal, append, server, leased } = start()
+  const directory = inodeWith(PARENT, sealedAttributes(key, { kind: 2 }))
+  const count = 2 * limits.nameChangesMax + 10
+  server.entries = count
+  for (let inode = 1; inode <= count; inode++) {
+    leased.put({ ...directory, entryCount: count - inode })
+    append(inode)
+  }
+  server.holdAnswers()
+  const settled = journal.settle()
+  for (let batch = 1; batch <= 3; batch++) {
+    while (server.batches.length < batch) await new Promise(setImmediate)
+    t.equal(leased.inode(PARENT)?.entryCount, 0, `before answer ${batch}`)
+    server.answer()
+  }
+  await settled
+  t.equal(leased.inode(PARENT)?.entryCount, 0)
 })
 
 t.test('births with content travel together as far as one request holds it', async (t) => {
