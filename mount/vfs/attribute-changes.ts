@@ -7,12 +7,10 @@ import { methods } from '../../schema/methods.ts'
 import { NO_XATTRS } from '../../schema/wire/content.ts'
 import { DfsError } from '../../schema/wire/status.ts'
 import type { ModeChange } from './api.ts'
+import { Conflicts } from './conflicts.ts'
 import type { Context } from './context.ts'
 import { KIND, PERMISSION_BITS } from './stat.ts'
 import type { Found } from './tree.ts'
-
-/** How often a change starts over because somebody else changed the inode. */
-const CONFLICTS_MAX = 16
 
 /** Fields that change; the others stay. */
 export interface AttributeChange {
@@ -55,7 +53,8 @@ export async function changeSealed(
   make: (current: Inode) => Changed | Promise<Changed>,
 ): Promise<Inode> {
   let current = found
-  for (let conflicts = 0; conflicts <= CONFLICTS_MAX; conflicts++) {
+  const conflicts = new Conflicts()
+  do {
     const { attributes, ...rest } = await make(current)
     const { seal: _, ...plain } = attributes
     const started = verifier.start()
@@ -78,7 +77,7 @@ export async function changeSealed(
     const { inode } = await session.read(methods.getInode, { inode: current.inode, hold: false })
     verifier.verify(inode, key, again, path)
     current = inode
-  }
+  } while (await conflicts.again())
   throw new DfsError('versionConflict', `${path}: others change it all the time; try again`)
 }
 

@@ -15,6 +15,7 @@ import { DfsError } from '../../schema/wire/status.ts'
 import { extentsAfter, mtimeOf, sizeAfter, type Layer } from './change-stack.ts'
 import { FULL_WINDOWS_KEPT, type StoredWindow } from './committed-content.ts'
 import type { Compactor } from './compaction.ts'
+import { Conflicts } from './conflicts.ts'
 import { firstCut } from './cut-steps.ts'
 import { digestOf, manifestBytes, type Manifest } from './manifest.ts'
 import { mayPass } from './passing-failure.ts'
@@ -26,8 +27,6 @@ import type { UnbornFiles } from './unborn-files.ts'
 
 const WINDOW_BYTES = limits.chunkBytesMax
 const NO_BYTES = new Uint8Array(0)
-/** How often a commit starts over because somebody else changed the inode. */
-const CONFLICTS_MAX = 16
 
 /** What one commit request does, and what is then known. */
 interface Portion {
@@ -50,7 +49,8 @@ export async function commitLayer(
 ): Promise<void> {
   if (layer.inline !== undefined) return commitInline(file, layer, unborn)
   let stored = await storedAndBorn(file, layer, unborn)
-  for (let conflicts = 0; ;) {
+  const conflicts = new Conflicts()
+  for (;;) {
     await loadBase(file, layer)
     const full = overfullWindow(file, layer)
     if (full !== undefined) {
@@ -70,7 +70,7 @@ export async function commitLayer(
     if (file.birth === undefined) {
       const inode = await send(file, portion.body)
       if (inode === undefined) {
-        if (++conflicts > CONFLICTS_MAX) throw tooManyConflicts(file)
+        if (!(await conflicts.again())) throw tooManyConflicts(file)
         continue
       }
       adopt(inode)
@@ -117,7 +117,8 @@ async function commitInline(file: SharedFile, layer: Layer, unborn: UnbornFiles)
   const { committed } = file
   const inline = committed.key.sealInline(layer.inline)
   if (file.birth?.running !== undefined) await unborn.bear(file)
-  for (let conflicts = 0; conflicts <= CONFLICTS_MAX; conflicts++) {
+  const conflicts = new Conflicts()
+  do {
     const { inode, attributes } = committed.inode
     const body = {
       inode,
@@ -141,7 +142,7 @@ async function commitInline(file: SharedFile, layer: Layer, unborn: UnbornFiles)
       committed.adopt(inodeNow)
       return
     }
-  }
+  } while (await conflicts.again())
   throw tooManyConflicts(file)
 }
 

@@ -10,6 +10,7 @@ import { InodeKey } from '../crypto/inode-key.ts'
 import { decodeName, encodeName } from '../crypto/name-bytes.ts'
 import type { Owner } from './api.ts'
 import { openedInline } from './committed-content.ts'
+import { Conflicts } from './conflicts.ts'
 import type { Context } from './context.ts'
 import type { Dentry } from './dentry-cache.ts'
 import type { DeferredNames } from './deferred-names.ts'
@@ -22,8 +23,6 @@ import { KIND, PERMISSION_BITS } from './stat.ts'
 import type { Found, Parent, Tree } from './tree.ts'
 import type { UnbornFiles } from './unborn-files.ts'
 
-/** How often a rename starts over because the name means another inode by now. */
-const CONFLICTS_MAX = 16
 const NO_BYTES = new Uint8Array(0)
 
 interface NewInode {
@@ -205,14 +204,15 @@ export class DirectoryOperations {
   async rename(from: string, to: string): Promise<void> {
     if (await this.#deferred.rename(from, to)) return
     await this.#unborn.settle()
-    for (let conflicts = 0; ; conflicts++) {
+    const conflicts = new Conflicts()
+    for (;;) {
       const [source, target] = await both(this.#source(from), this.#named(to))
       try {
         await this.#move(source, target, to)
         return
       } catch (error) {
         const changed = error instanceof DfsError && error.code === 'versionConflict'
-        if (!changed || conflicts >= CONFLICTS_MAX) throw error
+        if (!changed || !(await conflicts.again())) throw error
       }
     }
   }
