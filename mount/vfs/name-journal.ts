@@ -161,14 +161,13 @@ export class NameJournal {
       // Somebody may have been about to open it when its name went.
       for (const { change } of batch) await this.#tellHold(lostBy(change))
       const { inodes } = await session.mutate(methods.changeNames, { changes: batch.map(wired) })
-      const asked = batch.at(-1)?.asked
       const after = new Map(inodes.map((inode) => [inode.inode, inode]))
-      for (const { keys, path } of batch) {
+      for (const { keys, path, asked } of batch) {
         for (const [number, key] of keys) {
           const inode = after.get(number)
           if (inode === undefined) continue
           verifier.verify(inode, key, started, path)
-          if (asked !== undefined) leased.learnChanged(asked, inode)
+          leased.learnChanged(asked, inode)
         }
       }
       for (const { change, done } of batch) {

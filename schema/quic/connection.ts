@@ -14,6 +14,7 @@ import type { HostPort } from './address.ts'
 import { describeEnd } from './close-reason.ts'
 import type { ConnectionOptions } from './connection-options.ts'
 import type { Endpoint, Served } from './endpoint.ts'
+import { sendFarewell } from './farewell.ts'
 import { quicLimits } from './limits.ts'
 import { Liveness, SILENT } from './liveness.ts'
 import { LongPath } from './long-path.ts'
@@ -183,7 +184,7 @@ export class QuicConnection implements Connection, Served {
   /** Sends what quiche has left to say; returns it where it may have to be said again. */
   #sendClose(): Buffer | undefined {
     if (this.#established && this.#options.role === 'client') {
-      return this.#datagrams.sendNext(this.#endpoint)
+      return sendFarewell(this.#datagrams, this.#endpoint)
     }
     this.#transmit()
     return undefined

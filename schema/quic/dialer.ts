@@ -13,7 +13,7 @@ import type { Peer, PeerOptions, TransportSettings } from './api.ts'
 import { createConfig } from './config.ts'
 import { QuicConnection } from './connection.ts'
 import { Endpoint } from './endpoint.ts'
-import { sayFarewell } from './farewell.ts'
+import { repeatFarewell } from './farewell.ts'
 import { quicLimits } from './limits.ts'
 import { QuicPeer } from './peer.ts'
 import { Settings } from './settings.ts'
@@ -177,7 +177,7 @@ export class Dialer {
       onEstablished,
       onOver: (_, farewell) => {
         if (farewell === undefined) endpoint.close()
-        else sayFarewell(endpoint, farewell, remote)
+        else repeatFarewell(endpoint, farewell, remote)
       },
     })
   }

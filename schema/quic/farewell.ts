@@ -6,6 +6,8 @@
  */
 import type { HostPort } from './address.ts'
 import type { Endpoint, Served } from './endpoint.ts'
+import { quicLimits } from './limits.ts'
+import type { NativeDatagrams } from './native-datagrams.ts'
 
 /** When it is said again unasked, ms after the time before; the last is when the socket is closed. */
 const PAUSES_MS = [25, 100, 400, 1_000]
@@ -14,8 +16,19 @@ const ANSWERS_MAX = 16
 
 const underWay = new Set<Farewell>()
 
-/** Takes the endpoint over and closes it in time; the datagram was sent once. */
-export function sayFarewell(endpoint: Endpoint, datagram: Buffer, to: HostPort): void {
+/** Says it for the first time: sends the datagram that quiche has once it is closed; returns a copy. */
+export function sendFarewell(datagrams: NativeDatagrams, endpoint: Endpoint): Buffer | undefined {
+  const buffer = endpoint.borrow(quicLimits.datagramBytesMin)
+  const out = datagrams.next(buffer)
+  if (out === null) return undefined
+  const [bytes, { to }] = out
+  endpoint.send(bytes, to)
+  endpoint.settleBurst()
+  return Buffer.from(buffer.subarray(0, bytes))
+}
+
+/** Says it again: takes the endpoint over and closes it in time. */
+export function repeatFarewell(endpoint: Endpoint, datagram: Buffer, to: HostPort): void {
   if (underWay.size === 0) process.once('exit', endAll)
   const farewell = new Farewell(endpoint, datagram, to)
   underWay.add(farewell)

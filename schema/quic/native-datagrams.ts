@@ -4,8 +4,6 @@
  */
 import type { Connection as Native, RecvInfo } from '@matrixai/quic/native/types.js'
 import type { HostPort } from './address.ts'
-import type { Endpoint } from './endpoint.ts'
-import { quicLimits } from './limits.ts'
 import type { RemotePeer } from './remote-peer.ts'
 
 export class NativeDatagrams {
@@ -53,17 +51,6 @@ export class NativeDatagrams {
     }
     if (out !== null && this.#moved) this.#follow(out[1].to)
     return out
-  }
-
-  /** Sends the next datagram, of the least size, at once; returns a copy. */
-  sendNext(endpoint: Endpoint): Buffer | undefined {
-    const buffer = endpoint.borrow(quicLimits.datagramBytesMin)
-    const out = this.next(buffer)
-    if (out === null) return undefined
-    const [bytes, { to }] = out
-    endpoint.send(bytes, to)
-    endpoint.settleBurst()
-    return Buffer.from(buffer.subarray(0, bytes))
   }
 
   #follow(to: HostPort): void {

@@ -46,12 +46,12 @@ export class UdpProxy {
   }
 }
 
-/** A socket on any port of this machine; closed when the test ends. */
-export async function boundSocket(t: Test): Promise<Socket> {
-  const socket = createSocket('udp4')
+/** A socket at any port of a numeric address; closed when the test ends. */
+export async function boundSocket(t: Test, host = LOCALHOST): Promise<Socket> {
+  const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
   t.teardown(() => socket.close())
   await new Promise<void>((resolve) => {
-    socket.bind(0, LOCALHOST, resolve)
+    socket.bind(0, host, resolve)
   })
   return socket
 }

@@ -2,11 +2,11 @@
  * What an endpoint does with datagrams beside giving them to connections: strangers are heard among
  * much else, and a first datagram may get lost.
  */
-import { createSocket } from 'node:dgram'
 import t from 'tap'
 import { Endpoint } from '../../../../schema/quic/endpoint.ts'
 import { quicLimits } from '../../../../schema/quic/limits.ts'
 import { silent } from '../../../support/transport.ts'
+import { boundSocket } from '../../../support/udp-proxy.ts'
 
 const MANY = 20
 const ID = Buffer.alloc(quicLimits.connectionIdBytes, 7)
@@ -83,9 +83,7 @@ t.test('one burst to several addresses', async (t) => {
 })
 
 t.test('a first datagram without an answer is sent once more', async (t) => {
-  const silentServer = createSocket('udp4')
-  t.teardown(() => silentServer.close())
-  await new Promise<void>((resolve) => silentServer.bind(0, LOCALHOST, resolve))
+  const silentServer = await boundSocket(t, LOCALHOST)
   const { port } = silentServer.address()
   const received = new Promise<string[]>((resolve) => {
     const all: string[] = []

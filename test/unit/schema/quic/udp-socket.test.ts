@@ -2,13 +2,13 @@
  * The socket under the transport, against the kernel's own and Node's: runs arrive as the datagrams they
  * are made of, from whom they came, also between sockets that know nothing of runs.
  */
-import { createSocket, type Socket } from 'node:dgram'
 import { networkInterfaces } from 'node:os'
 import t from 'tap'
 import type { HostPort } from '../../../../schema/quic/address.ts'
 import { decodeAddress, encodeAddress } from '../../../../schema/quic/socket-address.ts'
 import { errno } from '../../../../schema/system/native.ts'
 import { UdpSocket } from '../../../../schema/quic/udp-socket.ts'
+import { boundSocket } from '../../../support/udp-proxy.ts'
 
 const own = Object.values(networkInterfaces()).flat()
 const noIpv6 = own.some((at) => at?.address === '::1') ? false : 'this machine has no ::1'
@@ -41,13 +41,6 @@ class Ear {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-async function nodeSocket(t: Scope, host: string): Promise<Socket> {
-  const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
-  t.teardown(() => socket.close())
-  await new Promise<void>((resolve) => socket.bind(0, host, resolve))
-  return socket
-}
-
 /** 50 datagrams of 1200 bytes and one of 7, one behind the other. */
 const run = Buffer.concat([
   ...Array.from({ length: 50 }, (_, n) => Buffer.alloc(1_200, n + 65)),
@@ -77,7 +70,7 @@ for (const host of ['127.0.0.1', '::1']) {
 
   t.test(`Node's sockets over ${host}`, { skip: host === '::1' && noIpv6 }, async (t) => {
     const ear = new Ear(t, UdpSocket.bind({ host, port: 0 }))
-    const node = await nodeSocket(t, host)
+    const node = await boundSocket(t, host)
     const heard: string[] = []
     node.on('message', (datagram) => heard.push(datagram.toString('latin1')))
     const { port } = node.address()
